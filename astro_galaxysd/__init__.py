@@ -1,0 +1,77 @@
+"""astro_galaxysd: a Table of labelled galaxies in, the same Table with believable synthetic rows of a rare class out.
+
+The names below are loaded when they are first used: ``import astro_galaxysd`` alone loads neither torch nor astropy,
+so a host that only lists plug-ins, or a command that only prints its help, does not wait for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from astro_galaxysd import errors
+    from astro_galaxysd.images.hdu import to_hdus
+    from astro_galaxysd.images.storage import read_table, write_table
+    from astro_galaxysd.pipeline import augment_table, drop_synthetic, generate, load_generator, plan_augmentation
+    from astro_galaxysd.plugins.hookspecs import hookimpl
+    from astro_galaxysd.plugins.host import install_into
+
+    __version__: str
+
+__all__ = [
+    "__version__",
+    "augment_table",
+    "drop_synthetic",
+    "errors",
+    "generate",
+    "hookimpl",
+    "install_into",
+    "load_generator",
+    "plan_augmentation",
+    "read_table",
+    "to_hdus",
+    "write_table",
+]
+
+_HOMES = {
+    "augment_table": "pipeline",
+    "drop_synthetic": "pipeline",
+    "generate": "pipeline",
+    "hookimpl": "plugins.hookspecs",
+    "install_into": "plugins.host",
+    "load_generator": "pipeline",
+    "plan_augmentation": "pipeline",
+    "read_table": "images.storage",
+    "to_hdus": "images.hdu",
+    "write_table": "images.storage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    import importlib
+
+    if name == "errors":
+        return importlib.import_module("astro_galaxysd.errors")
+    if name == "__version__":
+        value = _installed_version()
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"astro_galaxysd.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'astro_galaxysd' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what is there and what can be loaded."""
+    return sorted({*globals(), *__all__})
+
+
+def _installed_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("astro-galaxysd")
+    except PackageNotFoundError:
+        return "0+unknown"  # run from a source tree that was never installed

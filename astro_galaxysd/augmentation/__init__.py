@@ -1,0 +1,1 @@
+"""Augmentation: which rows to add to a table, and the table with them."""

@@ -1,0 +1,1 @@
+"""Latent diffusion: components, weighted prompts, sampling, training. Torch lives here."""

@@ -1,0 +1,291 @@
+"""The parts of a latent diffusion model and the folder they live in.
+
+The folder is one that `diffusers.StableDiffusionPipeline.from_pretrained` loads and runs; weights are safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from astro_galaxysd.errors import WeightsError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderTiny, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+__all__ = [
+    "SCHEDULER",
+    "Components",
+    "folder_revision",
+    "load_autoencoder",
+    "load_components",
+    "new_text_encoder",
+    "new_unet",
+    "save_components",
+]
+
+#: Noise schedule of our own weights: ends in pure noise (Lin et al. 2023), so brightness comes from the prompt alone.
+SCHEDULER: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+    "steps_offset": 1,
+}
+
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+@dataclass
+class Components:
+    """A complete model in memory, float32, evaluation mode.
+
+    Parameters
+    ----------
+    unet, vae, text_encoder, tokenizer
+        diffusers and transformers models.
+    scheduler : dict
+        The noise schedule's configuration; samplers are made from it.
+    revision : str
+        Content hash of the folder they came from; empty for a model that was never saved.
+    """
+
+    unet: UNet2DConditionModel
+    vae: Any
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: dict[str, Any]
+    revision: str = ""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images the UNet was configured for, pixels."""
+        factor = 2 ** (
+            len(self.vae.config.get("block_out_channels", self.vae.config.get("decoder_block_out_channels"))) - 1
+        )
+        return int(self.unet.config.sample_size * factor)
+
+
+def new_unet(
+    latent_channels: int, *, width: tuple[int, ...] = (96, 160, 192), text_width: int = 128, sample_size: int = 16
+) -> UNet2DConditionModel:
+    """The embedded UNet: convolutions at full latent resolution, attention to itself and to the prompt below it."""
+    from diffusers import UNet2DConditionModel
+
+    lower = len(width) - 1
+    return UNet2DConditionModel(
+        sample_size=sample_size,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=width,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * lower),
+        up_block_types=(*("CrossAttnUpBlock2D",) * lower, "UpBlock2D"),
+        cross_attention_dim=text_width,
+        attention_head_dim=4,  # diffusers reads this as the number of heads
+        norm_num_groups=16,
+    )
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer, *, width: int = 128, layers: int = 2) -> CLIPTextModel:
+    """A small CLIP text encoder whose last norm starts with a bias of one.
+
+    Weighted prompts rescale the whole tensor to its old mean (Ma et al. 2026). With a mean near zero that divides
+    noise by noise; a bias of one keeps the ratio close to one.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    model = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    with torch.no_grad():
+        model.get_submodule(
+            "final_layer_norm" if hasattr(model, "final_layer_norm") else "text_model.final_layer_norm"
+        ).bias.fill_(1.0)
+    return model
+
+
+def load_autoencoder(folder: Path) -> AutoencoderTiny:
+    """Read an autoencoder's folder; evaluation mode, float32.
+
+    Raises
+    ------
+    WeightsError
+        If the folder is not there or can't be read.
+    """
+    from diffusers import AutoencoderTiny
+
+    with _reading(Path(folder), "autoencoder"):
+        model = AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+        return _checked(model, folder)
+
+
+def load_components(folder: str | Path) -> Components:
+    """Read a diffusers folder; float32, evaluation mode.
+
+    Parameters
+    ----------
+    folder : path
+        With ``model_index.json`` and the parts it names, safetensors only.
+
+    Raises
+    ------
+    WeightsError
+        If the folder or a part is missing, damaged, of another class than a stock one, or holds values that are
+        not finite; the file or part is named.
+    """
+    import diffusers
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    folder = Path(folder)
+    index = _read_json(folder / "model_index.json")
+    missing = [part for part in _PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise WeightsError(f"{folder}: no folder {', '.join(missing)}; copy the complete weights folder again")
+    vae_class = getattr(diffusers, str(index.get("vae", ["", ""])[1]), None)
+    if vae_class not in (diffusers.AutoencoderTiny, diffusers.AutoencoderKL):
+        raise WeightsError(
+            f"{folder}: autoencoder {index.get('vae')} is not AutoencoderTiny or AutoencoderKL of diffusers"
+        )
+    options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
+    with _reading(folder / "unet", "UNet"):
+        unet = _checked(diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", **options), folder / "unet")
+    with _reading(folder / "vae", "autoencoder"):
+        vae = _checked(vae_class.from_pretrained(folder / "vae", **options), folder / "vae")
+    with _reading(folder / "text_encoder", "text encoder"):
+        options["dtype"] = options.pop("torch_dtype")
+        text_encoder = _checked(
+            CLIPTextModel.from_pretrained(folder / "text_encoder", **options), folder / "text_encoder"
+        )
+    with _reading(folder / "tokenizer", "tokenizer"):
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
+    return Components(unet, vae, text_encoder, tokenizer, scheduler, revision=folder_revision(folder))
+
+
+def save_components(components: Components, folder: str | Path) -> None:
+    """Write a folder that StableDiffusionPipeline loads: safetensors in half precision, configurations in float32.
+
+    The models in `components` are rounded to half precision too, so what is sampled before saving and after loading
+    is the same.
+    """
+    with _quiet():
+        _write_pipeline(components, Path(folder))
+    # transformers would load the text encoder in the precision its configuration names, and clash with a float32 UNet
+    path = Path(folder) / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    config["dtype"] = "float32"
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _write_pipeline(components: Components, folder: Path) -> None:
+    """Hand the parts to diffusers, which writes the folder; parts are in half precision meanwhile."""
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline(
+        vae=components.vae,
+        text_encoder=components.text_encoder,
+        tokenizer=components.tokenizer,
+        unet=components.unet,
+        scheduler=DPMSolverMultistepScheduler.from_config(components.scheduler),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    for part in ("unet", "vae", "text_encoder"):
+        getattr(pipeline, part).half()
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    for part in ("unet", "vae", "text_encoder"):
+        getattr(pipeline, part).float()
+
+
+def folder_revision(folder: Path) -> str:
+    """Content hash of a weights folder: 40 hexadecimal digits of the SHA-256 over its weights and configurations."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in {".safetensors", ".json", ".txt"}):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:40]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise WeightsError(
+            f"{path} is missing: not a diffusers weights folder; give a folder with model_index.json"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} can't be read ({error}); copy the weights again") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds {type(content).__name__}, not a JSON object; copy the weights again")
+    return content
+
+
+@contextmanager
+def _reading(folder: Path, part: str) -> Iterator[None]:
+    """Turn whatever a loader raises into a WeightsError that names the part; keep the loaders quiet."""
+    if not folder.is_dir():
+        raise WeightsError(f"{folder}: no such folder; the {part} should be there")
+    try:
+        with _quiet():
+            yield
+    except WeightsError:
+        raise
+    except Exception as error:  # safetensors, OS, key, shape and JSON errors, by version of the loaders
+        raise WeightsError(f"{folder}: the {part} can't be loaded ({error}); copy the weights again") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars or notes about harmless configuration keys from the loaders."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    bars = [(diffusers_logging, diffusers_logging.is_progress_bar_enabled()),
+            (transformers_logging, transformers_logging.is_progress_bar_enabled())]  # fmt: skip
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    levels = [log.level for log in loggers]
+    try:
+        for module, _ in bars:
+            module.disable_progress_bar()
+        for log in loggers:
+            log.setLevel(logging.ERROR)
+        yield
+    finally:
+        for module, shown in bars:
+            if shown:
+                module.enable_progress_bar()
+        for log, level in zip(loggers, levels, strict=True):
+            log.setLevel(level)
+
+
+def _checked(model: Any, folder: Path) -> Any:
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(
+                f"{folder}: {name} holds values that are not finite; the weights are damaged, copy them again"
+            )
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,97 @@
+"""Weighted prompts in, text-encoder hidden states out, with the published arithmetic.
+
+The hidden states after the final layer norm of every token inside braces are multiplied by the feature's weight
+(begin, end and padding tokens untouched), then the whole tensor is rescaled to its old mean (Ma et al. 2026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from astro_galaxysd.conditions.prompts import parse_prompt
+from astro_galaxysd.errors import PromptError
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+__all__ = ["apply_weights", "check_prompts", "encode_prompts", "tokenise"]
+
+
+def tokenise(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and token weights of weighted prompts.
+
+    Parameters
+    ----------
+    tokenizer : CLIPTokenizer
+    prompts : sequence of str, length N
+
+    Returns
+    -------
+    ids : Tensor, shape (N, L), int64
+        Padded to the tokenizer's `model_max_length`, L.
+    weights : Tensor, shape (N, L), float32
+        1 outside braces.
+
+    Raises
+    ------
+    PromptError
+        If a prompt is malformed or has more tokens than fit; the overflow is named.
+    """
+    length = tokenizer.model_max_length
+    ids = torch.full((len(prompts), length), tokenizer.pad_token_id, dtype=torch.int64)
+    weights = torch.ones(len(prompts), length)
+    for row, prompt in enumerate(prompts):
+        tokens, factors = _tokens(tokenizer, prompt)
+        if len(tokens) > length - 2:
+            lost = tokenizer.decode(tokens[length - 2 :])
+            raise PromptError(
+                f"prompt too long: {len(tokens)} tokens where {length - 2} fit; {lost!r} would be lost from "
+                f"{prompt!r}. "
+                "Shorten it or drop features of little weight."
+            )
+        ids[row, 0] = tokenizer.bos_token_id
+        ids[row, 1 : len(tokens) + 1] = torch.tensor(tokens, dtype=torch.int64)
+        ids[row, len(tokens) + 1] = tokenizer.eos_token_id
+        weights[row, 1 : len(tokens) + 1] = torch.tensor(factors)
+    return ids, weights
+
+
+def _tokens(tokenizer: CLIPTokenizer, prompt: str) -> tuple[list[int], list[float]]:
+    tokens: list[int] = []
+    factors: list[float] = []
+    for segment in parse_prompt(prompt):
+        new = tokenizer(segment.text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+        tokens += new
+        factors += [segment.weight] * len(new)
+    return tokens, factors
+
+
+def check_prompts(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> None:
+    """Raise `PromptError` for the first prompt that is malformed or too long."""
+    tokenise(tokenizer, list(dict.fromkeys(prompts)))
+
+
+def apply_weights(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Multiply token states by their weights and restore each tensor's mean.
+
+    Parameters
+    ----------
+    hidden : Tensor, shape (N, L, D)
+        States after the final layer norm.
+    weights : Tensor, shape (N, L)
+        Token weights; a row of ones is returned as it was.
+    """
+    weighted = hidden * weights[..., None]
+    ratio = hidden.mean(dim=(1, 2), keepdim=True) / weighted.mean(dim=(1, 2), keepdim=True)
+    plain = (weights == 1).all(dim=1)[:, None, None]
+    return torch.where(plain, hidden, weighted * ratio)
+
+
+def encode_prompts(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:
+    """Hidden states of weighted prompts, shape (N, L, D), float32; arguments and errors as `tokenise`."""
+    ids, weights = tokenise(tokenizer, prompts)
+    device = text_encoder.device
+    return apply_weights(text_encoder(ids.to(device)).last_hidden_state, weights.to(device))

@@ -1,0 +1,152 @@
+"""The generator behind the plug-in name ``diffusion``: a weights folder that answers conditions with images."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astro_galaxysd.diffusion.components import Components, load_components
+from astro_galaxysd.diffusion.encode import check_prompts
+from astro_galaxysd.diffusion.sample import SAMPLERS, sample_rows
+from astro_galaxysd.errors import ConditionError, UnknownNameError, WeightsError
+from astro_galaxysd.records import ImageBatch, WeightCard
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["DiffusionGenerator", "weights_folder"]
+
+
+def weights_folder(location: str) -> Path:
+    """Folder a weight card points at: a path, or ``"package:NAME/inner/path"`` inside an installed package.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such folder.
+    """
+    if location.startswith("package:"):
+        package, _, inner = location.removeprefix("package:").partition("/")
+        folder = Path(str(files(package).joinpath(inner)))
+    else:
+        folder = Path(location).expanduser()
+    if not folder.is_dir():
+        raise WeightsError(
+            f"no weights folder {str(folder)!r}; give a diffusers folder or a name of `galaxysd plugins`"
+        )
+    return folder
+
+
+class DiffusionGenerator:
+    """Draws galaxies with a latent diffusion model.
+
+    Parameters
+    ----------
+    weights : WeightCard
+        Which folder, and how it wants to be sampled.
+    steps : int, optional
+        Sampling steps, 2 or more; the card's unless given.
+    guidance : float, optional
+        Classifier-free guidance, 1 (none) or more; the card's unless given.
+    sampler : str, optional
+        ``"dpm++"`` or ``"euler-ancestral"``; the card's unless given.
+
+    Raises
+    ------
+    ConditionError
+        If `steps` or `guidance` is out of range.
+    WeightsError
+        If the folder can't be loaded.
+
+    Examples
+    --------
+    >>> from astro_galaxysd import load_generator
+    >>> generator = load_generator("mini", steps=10)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        weights: WeightCard,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        sampler: str | None = None,
+    ) -> None:
+        self.card = weights
+        self.steps = weights.steps if steps is None else steps
+        self.guidance = weights.guidance if guidance is None else guidance
+        self.sampler = weights.sampler if sampler is None else sampler
+        if not (isinstance(self.steps, int | np.integer) and 2 <= self.steps <= 1000):
+            raise ConditionError(
+                f"steps = {self.steps!r}: give a whole number from 2 to 1000, or None for {weights.steps}"
+            )
+        if not 1.0 <= float(self.guidance) < 100:
+            raise ConditionError(f"guidance = {self.guidance!r}: give 1 (none) to 99, or None for {weights.guidance}")
+        if self.sampler not in SAMPLERS:
+            raise UnknownNameError("sampler", self.sampler, SAMPLERS)
+        self.components: Components = load_components(weights_folder(weights.location))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        return self.components.image_size
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What holds for every image this generator draws; JSON-ready."""
+        return {
+            "generator": self.card.generator,
+            "weights": self.card.name,
+            "weights_revision": self.card.revision or self.components.revision,
+            "sampler": self.sampler,
+            "scheduler": SAMPLERS[self.sampler],
+            "steps": int(self.steps),
+            "guidance": float(self.guidance),
+            "versions": {name: version(name) for name in ("astro-galaxysd", "torch", "diffusers", "transformers")},
+        }
+
+    def check(self, prompts: list[str]) -> None:
+        """Raise `PromptError` for a prompt that is malformed or does not fit the text encoder; draws nothing."""
+        check_prompts(self.components.tokenizer, prompts)
+
+    def generate(self, conditions: Table, *, batch_size: int | None = None) -> ImageBatch:
+        """Draw one image a row.
+
+        Parameters
+        ----------
+        conditions : Table
+            With columns ``prompt`` (str) and ``seed`` (int, 0 or more).
+        batch_size : int, optional
+            Without effect on this generator, whose networks always see micro-batches of eight.
+
+        Returns
+        -------
+        ImageBatch
+            ``images`` of shape (N, H, H, 3), uint8.
+
+        Raises
+        ------
+        ConditionError
+            If a column is missing or the table is empty.
+        PromptError
+            If a prompt is malformed or too long.
+        """
+        for name in ("prompt", "seed"):
+            if name not in conditions.colnames:
+                raise ConditionError(
+                    f"conditions have no column {name!r}, only {', '.join(conditions.colnames) or 'none'}"
+                )
+        if not len(conditions):
+            raise ConditionError("conditions have no row; give at least one")
+        prompts = [str(prompt) for prompt in conditions["prompt"]]
+        self.check(prompts)
+        seeds = [int(seed) for seed in conditions["seed"]]
+        images = sample_rows(
+            self.components, prompts, seeds, steps=int(self.steps), guidance=float(self.guidance), sampler=self.sampler
+        )
+        ids = conditions["row_id"] if "row_id" in conditions.colnames else range(len(conditions))
+        return ImageBatch(images, conditions, np.array([str(i) for i in ids]), self.provenance)

@@ -1,0 +1,105 @@
+"""Errors of astro_galaxysd: each is a `GalaxySDError` and also the built-in error a caller would expect.
+
+Every message says what was wrong, the value that was seen and the way out. Raise the most specific class:
+`PromptError` for the text of a prompt, `ConditionError` for table columns and planned rows, `ImageError` for
+pixels, `WeightsError` for model files, `PluginError` for plug-ins, `OutputError` for what is written.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConditionError",
+    "DuplicatePluginError",
+    "GalaxySDError",
+    "ImageError",
+    "MissingDependencyError",
+    "NoRealRowsError",
+    "OutputError",
+    "OutputExistsError",
+    "PluginError",
+    "PluginWarning",
+    "PromptError",
+    "TrainingError",
+    "UnknownNameError",
+    "WeightsError",
+]
+
+
+class GalaxySDError(Exception):
+    """Base of every error that astro_galaxysd raises on purpose."""
+
+
+class ConditionError(GalaxySDError, ValueError):
+    """A table, a column, a target or a count from which no conditions can be made."""
+
+
+class PromptError(ConditionError):
+    """A prompt that can't be parsed or does not fit the text encoder."""
+
+
+class NoRealRowsError(ConditionError):
+    """The target is known but no row of the table has it."""
+
+
+class ImageError(GalaxySDError, ValueError):
+    """Images that can't be read: ragged, empty, without a finite pixel, truncated, of an unknown kind."""
+
+
+class WeightsError(GalaxySDError, RuntimeError):
+    """Model files that are missing, damaged or do not belong together."""
+
+
+class TrainingError(GalaxySDError, RuntimeError):
+    """A training run that can't start, go on or be trusted."""
+
+
+class PluginError(GalaxySDError, RuntimeError):
+    """A plug-in that is broken, or that raised while it worked; the message names it and its distribution."""
+
+
+class PluginWarning(UserWarning):
+    """A plug-in was left out, or failed where the work could go on without it."""
+
+
+class DuplicatePluginError(PluginError):
+    """Two plug-ins offer one name and that name was asked for."""
+
+
+class OutputError(GalaxySDError, OSError):
+    """Output that could not be written; nothing half-written is left under the final name."""
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """The output is there already and overwriting was not allowed."""
+
+
+class MissingDependencyError(GalaxySDError, ImportError):
+    """An optional package is needed; the message holds the pip line."""
+
+
+class UnknownNameError(GalaxySDError, LookupError):
+    """A name that nothing known has: a target, a generator, weights, a schema.
+
+    Parameters
+    ----------
+    kind : str
+        What was looked for, in words: ``"target"``.
+    name : str
+        The name that was asked for.
+    known : iterable of str
+        The names that exist; the nearest are suggested.
+    hint : str, optional
+        A further way out, appended to the message.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = sorted(set(known))
+        near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+        if near:
+            way_out = f"did you mean {' or '.join(repr(n) for n in near)}?"
+        else:
+            way_out = f"known are {', '.join(known) if known else 'none'}."
+        super().__init__(f"unknown {kind} {name!r}: {way_out}{' ' + hint if hint else ''}")

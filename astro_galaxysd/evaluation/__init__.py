@@ -1,0 +1,1 @@
+"""Evaluators of synthetic against real images."""

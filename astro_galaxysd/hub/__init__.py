@@ -1,0 +1,1 @@
+"""Weight cards, downloads and publishing."""

@@ -1,0 +1,147 @@
+"""Tables on disk, exactly: FITS, Parquet, or a folder with ECSV and image files.
+
+`astropy.table.Table.write` cuts bytes, forgets masks and nested meta or refuses object columns, each format in
+its own way; here the same table comes back from all three: values, masks, dtypes with byte order, shapes, units,
+descriptions, meta, mixin columns. Values below a mask, table indices and a column's non-text format are not kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_galaxysd.errors import ConditionError, GalaxySDError, OutputError
+from astro_galaxysd.images.files import atomic_folder, atomic_path
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["FORMATS", "read_table", "write_table"]
+
+#: Formats and the suffixes that mean them; a name without a suffix is a folder.
+FORMATS = {"fits": (".fits", ".fits.gz", ".fit", ".fit.gz"), "parquet": (".parquet", ".pq"), "folder": ("",)}
+
+
+def write_table(
+    table: Table, path: str | os.PathLike[str], *, overwrite: bool = False, format: str | None = None
+) -> Path:
+    """Write a table so that `read_table` returns it exactly and other programs can read it.
+
+    Parameters
+    ----------
+    table : Table or QTable
+        Columns of numbers, texts, bytes, images; object columns of bytes (JPEG, PNG), arrays or JSON values;
+        Quantity, Time, SkyCoord and other columns that astropy can serialise.
+    path : path-like
+        The suffix chooses the format: .fits, .fits.gz, .parquet, or none for a folder.
+    overwrite : bool
+        Whether existing output may be replaced. A folder is only replaced if this function wrote it.
+    format : {"fits", "parquet", "folder"}, optional
+        Instead of the suffix.
+
+    Returns
+    -------
+    Path
+        Where the table lies.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output exists and may not be replaced.
+    OutputError
+        For an unknown format, a column that can't be kept exactly, or a system that refuses to write; nothing
+        half-written is left.
+    MissingDependencyError
+        For Parquet without pyarrow.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astropy.table import Table
+    >>> path = write_table(Table({"id": ["a", ""]}), tempfile.mkdtemp() + "/galaxies.fits")
+    >>> list(read_table(path)["id"]) == ["a", ""]
+    True
+    """
+    target = Path(path)
+    chosen = format if format is not None else _format_of(target)
+    if chosen not in FORMATS:
+        raise OutputError(
+            f"can't tell a table format from {str(target) if format is None else format!r}; use .fits, .fits.gz or "
+            ".parquet, or a name without suffix for a folder"
+        )
+    if chosen == "folder":
+        from astro_galaxysd.images.storage_folder import is_table_folder, write_folder
+
+        with atomic_folder(target, overwrite, ours=is_table_folder) as partial:
+            write_folder(table, partial)
+        return target
+    with atomic_path(target, overwrite) as partial:
+        if chosen == "fits":
+            from astro_galaxysd.images.storage_fits import write_fits
+
+            write_fits(table, partial)
+        else:
+            from astro_galaxysd.images.storage_parquet import write_parquet
+
+            write_parquet(table, partial)
+    return target
+
+
+def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Table:
+    """Read a table that `write_table` wrote, or a FITS, Parquet or ECSV-in-a-folder table of another program.
+
+    Parameters
+    ----------
+    path : path-like
+        A file (.fits, .fits.gz, .parquet) or a folder.
+    columns : sequence of str, optional
+        Only these columns, in the order of the table.
+
+    Returns
+    -------
+    Table or QTable
+        As it was written. From other programs: binary values as an object column of bytes, texts as str, nulls
+        masked.
+
+    Raises
+    ------
+    ConditionError
+        If there is no such file, it is damaged or of an unknown format.
+    UnknownNameError
+        If the table lacks one of `columns`.
+    """
+    target = Path(path)
+    if not target.exists():
+        raise ConditionError(f"there is no table at {str(target)!r}; check the path")
+    chosen = "folder" if target.is_dir() else _format_of(target)
+    try:
+        if chosen == "folder" and target.is_dir():
+            from astro_galaxysd.images.storage_folder import read_folder
+
+            return read_folder(target, columns)
+        if chosen == "fits":
+            from astro_galaxysd.images.storage_fits import read_fits
+
+            return read_fits(target, columns)
+        if chosen == "parquet":
+            from astro_galaxysd.images.storage_parquet import read_parquet
+
+            return read_parquet(target, columns)
+    except GalaxySDError:
+        raise
+    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise ConditionError(f"can't read {str(target)!r}: {error}; the file is damaged or incomplete") from error
+    raise ConditionError(
+        f"can't tell a table format from {str(target)!r}; known are .fits, .fits.gz, .parquet, folders"
+    )
+
+
+def _format_of(path: Path) -> str:
+    """Return the format that the suffix means; the suffix itself where it means none."""
+    name = path.name.lower()
+    for chosen, suffixes in FORMATS.items():
+        if chosen != "folder" and name.endswith(suffixes):
+            return chosen
+    return "folder" if not path.suffix else path.suffix

@@ -1,0 +1,261 @@
+"""Tables in FITS: one binary table that every reader understands, and an extension with the description.
+
+HDU 1 (``TABLE``) holds the columns; masked floats are NaN, masked integers have TNULL where a value is free, the
+exact masks are bits in one more column. HDU 2 (``GALAXYSD``) is a 1-D byte image with the JSON description: no
+second table, so that other readers find the right one. JPEG bytes are variable-length byte arrays.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.images.sources import object_array
+from astro_galaxysd.images.storage_columns import (
+    assemble,
+    disassemble,
+    is_ours,
+    wanted_columns,
+)
+from astro_galaxysd.images.storage_masks import MASK_COLUMN, pack_nulls, packed_width, unpack_nulls
+from astro_galaxysd.images.storage_values import StoredColumn
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.table import Table
+
+__all__ = ["read_fits", "write_fits"]
+
+DESCRIPTION = "GALAXYSD"
+#: FITS format and the dtype it is stored with; FITS has neither signed bytes nor half floats.
+_FORMATS = {
+    "b1": ("L", "b1"), "u1": ("B", "u1"), "i1": ("I", "i2"), "i2": ("I", "i2"), "i4": ("J", "i4"), "i8": ("K", "i8"),
+    "u2": ("I", "u2"), "u4": ("J", "u4"), "u8": ("K", "u8"), "f2": ("E", "f4"), "f4": ("E", "f4"), "f8": ("D", "f8"),
+    "c8": ("C", "c8"), "c16": ("M", "c16"),
+}  # fmt: skip
+#: Unsigned integers are signed ones with an offset.
+_OFFSETS = {"u2": 2**15, "u4": 2**31, "u8": 2**63}
+#: Above this many bytes the heap needs 64-bit descriptors.
+_HEAP_LIMIT = 2**31 - 1
+
+
+def write_fits(table: Table, path: Path) -> None:
+    """Write `table` to `path`; a name that ends in .gz is compressed."""
+    with _any_names():
+        _hdus(table).writeto(path)
+
+
+def read_fits(path: Path, columns: Sequence[str] | None = None) -> Table:
+    """Read a table; files of other programs give their first table.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str, optional
+        Only these columns.
+    """
+    from astropy.io import fits
+
+    with _opened(path, character_as_bytes=True) as hdus:
+        description = _description(hdus)
+        table_hdu = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
+        if table_hdu is None:
+            raise ConditionError(f"{str(path)!r} holds no table; for images, pass the HDUs themselves as images")
+        names = [name for name in table_hdu.columns.names if name != MASK_COLUMN]
+        if is_ours(description, names):
+            return _read_ours(table_hdu, description, columns)
+    return _read_foreign(path, columns)
+
+
+def _hdus(table: Table) -> fits.HDUList:
+    """Make the HDUs of a table."""
+    from astropy.io import fits
+
+    description, stored = disassemble(table)
+    names = _fits_names([column.name for column in stored])
+    columns = []
+    for entry, column, name in zip(description["columns"], stored, names, strict=True):
+        entry["stored"] = name
+        columns.append(_fits_column(name, column, _unit_text(table, column.name)))
+    packed = pack_nulls(stored)
+    if packed is not None:
+        columns.append(fits.Column(MASK_COLUMN, f"{packed.shape[1]}B", array=packed))
+    text = np.frombuffer(json.dumps(description).encode("ascii"), np.uint8)
+    return fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.BinTableHDU.from_columns(columns, nrows=len(table), name="TABLE"),
+            fits.ImageHDU(text, name=DESCRIPTION),
+        ]
+    )
+
+
+@contextmanager
+def _any_names() -> Iterator[None]:
+    """Let column names like Class1.1 pass without a warning: FITS allows them."""
+    from astropy.io.fits.verify import VerifyWarning
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "It is strongly recommended that column names", VerifyWarning)
+        yield
+
+
+@contextmanager
+def _opened(path: Path, **options: Any) -> Iterator[fits.HDUList]:
+    """Open a file so that a truncated one is an error: astropy warns, or takes it for a shorter one."""
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyUserWarning
+
+    source: Any = io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path
+    with _any_names():
+        warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
+        try:
+            with fits.open(source, memmap=False, **options) as hdus:
+                yield hdus
+        except AstropyUserWarning as error:
+            raise ConditionError(f"can't read {str(path)!r}: {error}; the file is damaged or incomplete") from error
+
+
+def _read_ours(hdu: Any, description: dict[str, Any], columns: Sequence[str] | None) -> Table:
+    wanted = set(wanted_columns(description, columns))
+    entries = description["columns"]
+    masked = [number for number, entry in enumerate(entries) if entry["nulls"] is not None]
+    nulls: dict[int, np.ndarray] = {}
+    if masked:
+        shapes = [tuple(entries[number]["nulls"]) for number in masked]
+        packed = np.asarray(hdu.data.field(MASK_COLUMN)).reshape(len(hdu.data), packed_width(shapes))
+        nulls = dict(zip(masked, unpack_nulls(packed, shapes), strict=True))
+    stored = [
+        StoredColumn(entry["name"], entry["kind"], _values(hdu, number, entry["kind"]), nulls.get(number))
+        for number, entry in enumerate(entries)
+        if entry["name"] in wanted
+    ]
+    return assemble(description, stored)
+
+
+def _read_foreign(path: Path, columns: Sequence[str] | None) -> Table:
+    """Read the first table: texts as str, numbers in native byte order."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    with _opened(path) as hdus:
+        table = Table.read(next(hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)))
+    table.convert_bytestring_to_unicode()
+    for name in columns or ():
+        if name not in table.colnames:
+            raise UnknownNameError("column", name, table.colnames)
+    if columns is not None:
+        table.keep_columns(list(columns))
+    for name in table.colnames:
+        dtype = getattr(table[name], "dtype", None)
+        if dtype is not None and not dtype.isnative and dtype.names is None:
+            table.replace_column(name, type(table[name])(table[name], dtype=dtype.newbyteorder("=")))
+    return table
+
+
+def _description(hdus: fits.HDUList) -> Any:
+    """Return the description, or None."""
+    if DESCRIPTION not in hdus:
+        return None
+    data = hdus[DESCRIPTION].data
+    try:
+        return json.loads(np.asarray(data).tobytes()) if data is not None else None
+    except ValueError:
+        return None
+
+
+def _fits_names(names: Sequence[str]) -> list[str]:
+    """Column names that FITS can hold: printable ASCII, at most 68 characters, different without regard to case."""
+    seen = {MASK_COLUMN}
+    found = []
+    for number, name in enumerate(names, start=1):
+        good = name.isascii() and name.isprintable() and name == name.strip() and 0 < len(name) <= 68
+        candidate = name if good else f"column_{number}"
+        while candidate.lower() in seen:
+            candidate = f"{candidate[:50]}_{number}"
+        seen.add(candidate.lower())
+        found.append(candidate)
+    return found
+
+
+def _unit_text(table: Table, name: str) -> str | None:
+    """Return the unit in FITS notation, where it has one, for other readers."""
+    unit = table[name].unit if name in table.colnames and hasattr(table[name], "unit") else None
+    try:
+        return None if unit is None else str(unit.to_string("fits"))
+    except Exception:
+        # Not every unit has a FITS name; the description keeps it.
+        return None
+
+
+def _fits_column(name: str, column: StoredColumn, unit: str | None) -> fits.Column:
+    """Make the FITS column of a stored one."""
+    from astropy.io import fits
+
+    if column.kind == "numbers":
+        return _number_column(name, column, unit)
+    if column.kind == "texts":
+        texts = [str(text) for text in column.values]
+        if all(text.isascii() and text.isprintable() and not text.endswith(" ") for text in texts):
+            width = max([1, *(len(text) for text in texts)])
+            return fits.Column(name, f"{width}A", array=np.array(texts, dtype=f"S{width}"))
+        return _blob_column(name, [text.encode() for text in texts])
+    return _blob_column(name, [blob or b"" for blob in column.values])
+
+
+def _number_column(name: str, column: StoredColumn, unit: str | None) -> fits.Column:
+    from astropy.io import fits
+
+    letter, dtype = _FORMATS[column.values.dtype.str[1:]]
+    values, null = column.values.astype(dtype, copy=False), None
+    if column.nulls is not None and np.any(column.nulls):
+        values, null = _mark_nulls(values, column.nulls)
+    shape = values.shape[1:]
+    width = int(np.prod(shape))
+    # One value a row is a scalar column in FITS; the description knows the shape.
+    values = values.reshape(len(values)) if width == 1 else values
+    axes = {"dim": "(" + ",".join(str(size) for size in reversed(shape)) + ")"} if len(shape) > 1 < width else {}
+    offset = {"bzero": _OFFSETS[dtype]} if dtype in _OFFSETS else {}
+    return fits.Column(name, f"{width}{letter}", unit=unit, null=null, array=values, **axes, **offset)
+
+
+def _mark_nulls(values: np.ndarray, nulls: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """Put what other readers take for missing where a value is masked: NaN, or a TNULL that no value has."""
+    values = values.copy()
+    if values.dtype.kind in "fc":
+        values[nulls] = np.nan
+    elif values.dtype.kind == "i":
+        lowest = int(np.iinfo(values.dtype).min)
+        if not np.any(values[~nulls] == lowest):
+            values[nulls] = lowest
+            return values, lowest
+    return values, None
+
+
+def _blob_column(name: str, blobs: Sequence[bytes]) -> fits.Column:
+    from astropy.io import fits
+
+    descriptor = "Q" if sum(map(len, blobs)) > _HEAP_LIMIT else "P"
+    arrays = object_array([np.frombuffer(blob, np.uint8) for blob in blobs])
+    return fits.Column(name, f"{descriptor}B()", array=arrays)
+
+
+def _values(hdu: Any, number: int, kind: str) -> np.ndarray:
+    """Read the values of one column, native byte order."""
+    values = hdu.data.field(number)
+    if kind == "numbers":
+        array = np.asarray(values)
+        return array.astype(array.dtype.newbyteorder("="))
+    if hdu.columns[number].format[0] not in "PQ" and "P" not in hdu.columns[number].format:
+        return object_array([bytes(text).decode("ascii") for text in np.asarray(values)])
+    blobs = [np.asarray(blob, np.uint8).tobytes() for blob in values]
+    return object_array([blob.decode() for blob in blobs] if kind == "texts" else blobs)

@@ -1,0 +1,186 @@
+"""Tables in Parquet: columns that pandas reads, and the description in the schema's metadata.
+
+Images (N, H, W, 3) of uint8 become PNG bytes, bytes stay bytes, other arrays become fixed-size lists; masked values
+are nulls. A mask inside arrays is kept as bits in one more column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astro_galaxysd.errors import MissingDependencyError
+from astro_galaxysd.images.encoded import Encoding, decode_image, encode_image
+from astro_galaxysd.images.sources import object_array
+from astro_galaxysd.images.storage_arrow import table_from_arrow
+from astro_galaxysd.images.storage_columns import (
+    KEY,
+    assemble,
+    disassemble,
+    is_ours,
+    wanted_columns,
+)
+from astro_galaxysd.images.storage_masks import MASK_COLUMN, pack_nulls, packed_width, unpack_nulls
+from astro_galaxysd.images.storage_values import StoredColumn
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["is_image_stack", "read_parquet", "write_parquet"]
+
+#: Uncompressed bytes of a row group: big enough to compress, small enough to read one at a time.
+_GROUP_BYTES = 128 * 2**20
+#: Above this many bytes a binary column needs 64-bit offsets.
+_OFFSET_LIMIT = 2**31 - 1
+
+
+def is_image_stack(values: np.ndarray) -> bool:
+    """Whether a stored array is a stack of 8-bit colour images."""
+    return values.dtype == np.uint8 and values.ndim == 4 and values.shape[3] == 3 and 0 not in values.shape[1:]
+
+
+def write_parquet(table: Table, path: Path) -> None:
+    """Write `table` to `path`.
+
+    Raises
+    ------
+    MissingDependencyError
+        If pyarrow isn't installed.
+    """
+    pa, pq = _arrow()
+    description, stored = disassemble(table)
+    # One column more than the table's own, under a name that is free.
+    arrays, inside = {}, []
+    for entry, column in zip(description["columns"], stored, strict=True):
+        entry["stored"] = column.name if column.name != MASK_COLUMN else f"{column.name}_"
+        entry["png"] = column.kind == "numbers" and is_image_stack(column.values)
+        arrays[entry["stored"]] = _arrow_array(pa, column)
+        if _masked_inside(entry):
+            inside.append(column)
+    packed = pack_nulls(inside)
+    if packed is not None:
+        arrays[MASK_COLUMN] = pa.array([row.tobytes() for row in packed], pa.binary())
+    arrow = pa.table(arrays).replace_schema_metadata({KEY: json.dumps(description)})
+    rows = max(1, int(_GROUP_BYTES / max(1.0, arrow.nbytes / max(1, len(table)))))
+    pq.write_table(arrow, path, compression="zstd", row_group_size=rows)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Table:
+    """Read a table; columns of other programs' files become what they are nearest to (`storage_arrow`).
+
+    Raises
+    ------
+    MissingDependencyError
+        If pyarrow isn't installed.
+    """
+    _, pq = _arrow()
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        description = _description(schema.metadata)
+        if not is_ours(description, [name for name in schema.names if name != MASK_COLUMN]):
+            return table_from_arrow(file, columns)
+        names = wanted_columns(description, columns)
+        entries = [entry for entry in description["columns"] if entry["name"] in names]
+        masks = [MASK_COLUMN] if any(_masked_inside(entry) for entry in entries) else []
+        arrow = file.read(columns=[entry["stored"] for entry in entries] + masks)
+    nulls = _nulls_inside(arrow, description)
+    stored = [_stored_column(arrow.column(entry["stored"]), entry, nulls.get(entry["name"])) for entry in entries]
+    return assemble(description, stored)
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError("Parquet files need pyarrow: pip install pyarrow") from error
+    return pyarrow, pyarrow.parquet
+
+
+def _description(metadata: dict[bytes, bytes] | None) -> Any:
+    try:
+        return json.loads((metadata or {})[KEY.encode()])
+    except (KeyError, ValueError):
+        return None
+
+
+def _masked_inside(entry: dict[str, Any]) -> bool:
+    """Whether single elements of a row's array can be masked, which Parquet's null can't say."""
+    return bool(entry["nulls"])
+
+
+def _nulls_inside(arrow: Any, description: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Masks of the array columns, by name."""
+    if MASK_COLUMN not in arrow.column_names:
+        return {}
+    entries = [entry for entry in description["columns"] if _masked_inside(entry)]
+    packed = np.frombuffer(b"".join(arrow.column(MASK_COLUMN).to_pylist()), np.uint8)
+    shapes = [tuple(entry["nulls"]) for entry in entries]
+    masks = unpack_nulls(packed.reshape(arrow.num_rows, packed_width(shapes)), shapes)
+    return {entry["name"]: mask for entry, mask in zip(entries, masks, strict=True)}
+
+
+def _arrow_array(pa: Any, column: StoredColumn) -> Any:
+    """Make the Arrow array of a stored column."""
+    if column.kind == "numbers":
+        return _number_array(pa, column)
+    nulls = np.zeros(len(column.values), bool) if column.nulls is None else column.nulls
+    items = [None if null else item for item, null in zip(column.values.tolist(), nulls, strict=True)]
+    large = sum(4 * len(item) if isinstance(item, str) else len(item) for item in items if item) > _OFFSET_LIMIT
+    if column.kind == "texts":
+        return pa.array(items, pa.large_string() if large else pa.string())
+    return pa.array(items, pa.large_binary() if large else pa.binary())
+
+
+def _number_array(pa: Any, column: StoredColumn) -> Any:
+    values = column.values
+    if is_image_stack(values):
+        png = [encode_image(pixels, Encoding("PNG")) for pixels in values]
+        return pa.array(png, pa.large_binary() if sum(map(len, png)) > _OFFSET_LIMIT else pa.binary())
+    if values.dtype.kind == "c":
+        # Arrow has no complex numbers: a list of real and imaginary part.
+        values = np.ascontiguousarray(values)[..., np.newaxis].view(values.real.dtype)
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    if values.ndim == 1:
+        return pa.array(values, mask=column.nulls)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), int(np.prod(values.shape[1:])))
+    if column.values.ndim == 1 and column.nulls is not None:
+        return pa.array([None if null else item for item, null in zip(lists.to_pylist(), column.nulls, strict=True)],
+                        lists.type)  # fmt: skip
+    return lists
+
+
+def _stored_column(arrow: Any, entry: dict[str, Any], inside: np.ndarray | None) -> StoredColumn:
+    """Undo `_arrow_array`; `arrow` is a chunked array."""
+    nulls = inside
+    if entry["nulls"] is not None and nulls is None:
+        nulls = np.asarray(arrow.is_null().to_numpy(), dtype=bool)
+    if entry["kind"] != "numbers":
+        blank = "" if entry["kind"] == "texts" else None
+        items = [blank if item is None else item for item in arrow.to_pylist()]
+        return StoredColumn(entry["name"], entry["kind"], object_array(items), nulls)
+    return StoredColumn(entry["name"], "numbers", _number_values(arrow, entry), nulls)
+
+
+def _number_values(arrow: Any, entry: dict[str, Any]) -> np.ndarray:
+    if entry["png"]:
+        images = [decode_image(data, f"row {row}") for row, data in enumerate(arrow.to_pylist())]
+        return np.stack(images) if images else np.empty((0, *entry["shape"]), np.uint8)
+    dtype = np.dtype(entry["dtype"])
+    import pyarrow as pa
+
+    if not pa.types.is_fixed_size_list(arrow.type):
+        return np.asarray(arrow.fill_null(False if pa.types.is_boolean(arrow.type) else 0).to_numpy())
+    if arrow.null_count:
+        blank = [0] * arrow.type.list_size
+        flat = np.array([item or blank for item in arrow.to_pylist()], dtype=arrow.type.value_type.to_pandas_dtype())
+    else:
+        flat = arrow.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if dtype.kind == "c":
+        flat = np.ascontiguousarray(flat).view(dtype.newbyteorder("="))
+    return np.asarray(flat).reshape(len(arrow), *entry["shape"])
