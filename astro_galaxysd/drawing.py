@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,20 @@ import numpy as np
 from astro_galaxysd.errors import ConditionError, PluginError, UnknownNameError
 from astro_galaxysd.images.provenance import GENERATOR, PROMPT, WEIGHTS, WEIGHTS_REVISION
 from astro_galaxysd.plugins.manager import get_registry
-from astro_galaxysd.records import GenerationRequest, WeightCard
+from astro_galaxysd.plugins.protocols import Generator
+from astro_galaxysd.records import GenerationRequest, ImageBatch, WeightCard
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
     from astro_galaxysd.plugins.manager import Registered
-    from astro_galaxysd.plugins.protocols import Generator
 
 __all__ = ["DEFAULT_WEIGHTS", "Drawing", "InterruptedWarning", "estimate", "load_generator", "weight_card"]
 
 #: Weights that are used where none are named.
 DEFAULT_WEIGHTS = "mini"
-#: Rows between two looks at the progress bar and the keyboard.
-_CHUNK = 32
+#: Rows between two steps of the progress bar; what an interrupt can cost. The micro-batch of our own generator.
+_CHUNK = 8
 #: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/throughput.py.
 _EFFICIENCY = 0.3
 
@@ -115,35 +115,61 @@ def estimate(n_rows: int, card: WeightCard, *, steps: int | None, guidance: floa
 
 
 class Drawing:
-    """Planned rows on their way through a generator: checked first, then drawn in pieces that survive an interrupt."""
+    """Planned rows on their way through a generator: checked first, then drawn in pieces that survive an interrupt.
+
+    Parameters
+    ----------
+    conditions : Table
+        Columns ``prompt`` (str) and ``seed`` (int64).
+    generator : str, Generator or None
+        Name of a plug-in's generator, a loaded one, or None for the one that weights and plug-ins choose. One with a
+        method ``check(prompts)`` gets all prompts before it draws, and raises for one that it can't draw.
+    weights, steps, guidance
+        As `load_generator`; they don't go with a loaded generator.
+    batch_size : int, optional
+        Handed on to the generator.
+    progress : bool
+        Whether to show a bar.
+
+    Raises
+    ------
+    ConditionError, PromptError, PluginError, UnknownNameError, WeightsError
+        Whatever is wrong with generator, weights, sampling or prompts.
+    """
 
     def __init__(
         self,
         conditions: Table,
-        weights: str | os.PathLike[str],
         generator: str | Generator | None,
-        steps: int | None,
-        guidance: float | None,
-        batch_size: int | None,
-        progress: bool,
+        *,
+        weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
+        steps: int | None = None,
+        guidance: float | None = None,
+        batch_size: int | None = None,
+        progress: bool = True,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise ConditionError(f"batch_size = {batch_size}: give a whole number of at least 1")
+        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+            raise ConditionError(f"batch_size = {batch_size!r}: give a whole number of at least 1, or None")
         self.conditions, self.progress = conditions, progress
-        self.chunk = batch_size or _CHUNK
         self.registry = get_registry()
         self.found: Registered | None = None
+        self.shared: dict[str, Any] = {}
         if generator is None or isinstance(generator, str):
             card = weight_card(weights)
             name = generator or self._choose(card)
             self.found = self.registry.find("generator", name)
-            self.generator: Generator = load_generator(weights, generator=name, steps=steps, guidance=guidance)
+            self.generator = load_generator(weights, generator=name, steps=steps, guidance=guidance)
+            self.shared = {WEIGHTS: card.name, WEIGHTS_REVISION: card.revision}
         else:
+            _check_loaded(generator, steps, guidance)
             self.generator, name = generator, type(generator).__name__
-        self.request = GenerationRequest(conditions, name, os.fspath(weights), steps, guidance, batch_size)
+        self.shared[GENERATOR] = name
+        of = self.shared.get(WEIGHTS, "")
+        self.request = GenerationRequest(conditions, name, of, steps, guidance, batch_size)
         check = getattr(self.generator, "check", None)
         if check is not None:
-            check([str(prompt) for prompt in conditions[PROMPT]])
+            with self._guard("check"):
+                check([str(prompt) for prompt in conditions[PROMPT]])
 
     def _choose(self, card: WeightCard) -> str:
         """The weights' own generator; where the weights are the default ones, plug-ins may choose another."""
@@ -151,41 +177,81 @@ class Drawing:
             return card.generator
         return self.registry.select_generator(self.conditions)
 
+    def _guard(self, stage: str) -> AbstractContextManager[None]:
+        """What a plug-in's generator raises is named and reported; a caller's own object is the caller's business."""
+        return nullcontext() if self.found is None else self.registry.guard(stage, self.found)
+
     def run(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """Images of the finished rows, shape (n, H, W, 3), uint8, and what holds for all of them."""
+        """Images of the finished rows and what holds for all of them.
+
+        Returns
+        -------
+        ndarray, shape (n, H, W, 3), uint8
+            After an interrupt, n is smaller than the number of rows; before anything is finished it is passed on.
+        dict
+            ``generator``, ``weights``, ``weights_revision`` ("" where not known) and what else the generator tells.
+
+        Raises
+        ------
+        PluginError
+            If a plug-in's generator fails, or returns something else than one uint8 image a row.
+        KeyboardInterrupt
+            If nothing is finished yet.
+        """
         from tqdm import tqdm
 
         self.registry.before_generate(self.request)
         pieces: list[np.ndarray] = []
-        provenance: dict[str, Any] = {}
         total = len(self.conditions)
+        chunk = max(_CHUNK, self.request.batch_size or 0)
         with tqdm(total=total, unit="galaxy", disable=not self.progress) as bar:
             try:
-                for start in range(0, total, self.chunk):
-                    images, provenance = self._draw(slice(start, start + self.chunk))
-                    pieces.append(images)
-                    bar.update(len(images))
+                for start in range(0, total, chunk):
+                    batch = self._draw(start, min(start + chunk, total), pieces)
+                    pieces.append(batch.images)
+                    self.shared |= batch.meta
+                    bar.update(len(batch))
+                    self.registry.after_generate(self.request, batch)
             except KeyboardInterrupt:
                 if not pieces:
                     raise
-                done = sum(map(len, pieces))
-                warnings.warn(
-                    f"interrupted: {done} of {total} rows were drawn and are kept", InterruptedWarning, stacklevel=4
-                )
-        return np.concatenate(pieces), provenance
+        return np.concatenate(pieces), {WEIGHTS: "", WEIGHTS_REVISION: ""} | self.shared
 
-    def _draw(self, rows: slice) -> tuple[np.ndarray, dict[str, Any]]:
-        part = self.conditions[rows]
-        if self.found is None:
-            batch = self.generator.generate(part, batch_size=self.chunk)
-        else:
-            with self.registry.guard("generate", self.found):
-                batch = self.generator.generate(part, batch_size=self.chunk)
-        if len(batch) != len(part):
-            raise PluginError(
-                f"generator {self.request.generator!r} returned {len(batch)} images for {len(part)} rows; "
-                "it must return one image a row, in order"
-            )
-        self.registry.after_generate(self.request, batch)
-        shared = {GENERATOR: self.request.generator, WEIGHTS: "", WEIGHTS_REVISION: ""} | batch.meta
-        return np.asarray(batch.images), shared
+    def _draw(self, start: int, stop: int, before: list[np.ndarray]) -> ImageBatch:
+        # A copy, because a slice of a Table shares its values and a generator might change them.
+        rows = self.conditions[start:stop].copy()
+        with self._guard("generate"):
+            batch = self.generator.generate(rows, batch_size=self.request.batch_size)
+            _check_batch(batch, stop - start, self.request.generator, before[0].shape[1:] if before else None)
+        return batch
+
+
+def _check_loaded(generator: object, steps: int | None, guidance: float | None) -> None:
+    if not isinstance(generator, Generator):
+        raise PluginError(
+            f"generator={generator!r} has no method generate(conditions, *, batch_size); give a name of "
+            "`galaxysd plugins` or an object of load_generator()"
+        )
+    if steps is not None or guidance is not None:
+        raise ConditionError(
+            f"steps={steps!r}, guidance={guidance!r} were given with a loaded generator, which has its own; "
+            "give them to load_generator()"
+        )
+
+
+def _check_batch(batch: object, rows: int, generator: str, shape: tuple[int, ...] | None) -> None:
+    """Refuse what can't stand beside the rows it was drawn for."""
+    images = batch.images if isinstance(batch, ImageBatch) else None
+    if not isinstance(images, np.ndarray):
+        raise PluginError(f"generator {generator!r} returned {type(batch).__name__}; it must return an ImageBatch")
+    if len(images) != rows:
+        raise PluginError(
+            f"generator {generator!r} returned {len(images)} images for {rows} rows; "
+            "it must return one image a row, in order"
+        )
+    colour = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3
+    if not colour or images.shape[1:] != (shape or images.shape[1:]):
+        wanted = ", ".join(map(str, shape or ("H", "W", 3)))
+        raise PluginError(
+            f"generator {generator!r} returned images of {images.dtype} {images.shape[1:]}; they must be uint8 ({wanted})"
+        )

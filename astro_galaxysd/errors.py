@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "ConditionError",
@@ -69,7 +70,15 @@ class DuplicatePluginError(PluginError):
 
 
 class OutputError(GalaxySDError, OSError):
-    """Output that could not be written; nothing half-written is left under the final name."""
+    """Output that could not be written; nothing half-written is left under the final name.
+
+    Attributes
+    ----------
+    result : Table or None
+        The finished table, where drawing it was done and only the writing failed.
+    """
+
+    result: Any = None
 
 
 class OutputExistsError(OutputError, FileExistsError):

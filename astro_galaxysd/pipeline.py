@@ -1,6 +1,6 @@
 """The whole way on one page: conditions in, plan, images, rows out.
 
-``augment_table`` = plan_augmentation -> draw -> encode like the real images -> append rows -> write.
+``augment_table`` = plan -> images of the real rows -> rehearse with blank images -> draw -> append -> write.
 ``generate`` = read conditions -> draw -> the same rows with images.
 Nothing here knows diffusion: a generator is whatever the plug-ins registered under its name.
 """
@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from astro_galaxysd.augmentation.cutouts import Cutouts, append_drawn, find_cutouts
 from astro_galaxysd.augmentation.plan import PLAN
 from astro_galaxysd.augmentation.plan import plan_augmentation as _plan
-from astro_galaxysd.augmentation.result import append_rows
-from astro_galaxysd.conditions.columns import read_ids
+from astro_galaxysd.augmentation.result import check_columns
+from astro_galaxysd.conditions.columns import row_names
 from astro_galaxysd.conditions.prompts import prompt_weights
 from astro_galaxysd.conditions.seeds import RNG, row_seeds, run_seed
 from astro_galaxysd.conditions.table import read_conditions
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS, Drawing, InterruptedWarning, estimate, load_generator, weight_card
-from astro_galaxysd.errors import ConditionError, OutputExistsError
-from astro_galaxysd.images.codec import ImageFormat, check_images, encode_images
-from astro_galaxysd.images.planes import planes_of
+from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.provenance import (
     GENERATOR,
     PROMPT,
@@ -38,8 +37,8 @@ from astro_galaxysd.images.provenance import (
     drop_synthetic,
     run_record,
 )
-from astro_galaxysd.images.sources import object_array
-from astro_galaxysd.images.storage import write_table
+from astro_galaxysd.images.storage import rehearse_writing, write_table
+from astro_galaxysd.plugins.manager import get_registry
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -49,16 +48,44 @@ if TYPE_CHECKING:
 __all__ = ["InterruptedWarning", "augment_table", "drop_synthetic", "generate", "load_generator", "plan_augmentation"]
 
 
-def plan_augmentation(table: Table, **options: Any) -> Table:
-    """Plan synthetic rows before anything is drawn.
+def plan_augmentation(
+    table: Table,
+    *,
+    target: str | Mapping[str, int],
+    n: int | None = None,
+    ratio: float | None = None,
+    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
+    generator: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    compose: bool = False,
+    rng: RNG = None,
+    schema: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    label_column: str | None = None,
+    id_column: str | None = None,
+    threshold: float = 0.5,
+    cut: float | None = None,
+) -> Table:
+    """Plan synthetic rows before anything is drawn; `augment_table` draws the same plan for the same `rng`.
 
     Parameters
     ----------
     table : Table or QTable
-        Real galaxies.
-    **options
-        Of `astro_galaxysd.augmentation.plan.plan_augmentation`: ``target``, ``n`` or ``ratio``, ``compose``,
-        ``weights``, ``generator``, ``steps``, ``guidance``, ``rng``, ``schema``, ``labels``, ``label_column`` ...
+        Real galaxies; rows whose ``synthetic`` is True are left out.
+    target, n, ratio, weights, generator, steps, guidance, compose, rng
+        As `augment_table`.
+    schema : str, optional
+        Dialect of the vote columns: ``"kaggle"``, ``"hart16"``, ``"zoobot"``, ``"conditional"`` or a plug-in's; by
+        default the most complete.
+    labels : mapping of str to str, optional
+        Label -> prompt, for the labels of `label_column`.
+    label_column, id_column : str, optional
+        Where labels and ids are; ids by default in a column called ``id``, ``objid`` or the like.
+    threshold : float
+        Vote fraction that makes a real row a member of the class, in (0, 1].
+    cut : float, optional
+        Looser cut than the published ones for the answers that lead to the question, in [0, 1).
 
     Returns
     -------
@@ -70,7 +97,7 @@ def plan_augmentation(table: Table, **options: Any) -> Table:
     Raises
     ------
     ConditionError, NoRealRowsError, PromptError, UnknownNameError
-        As the function named above.
+        For a table, target or number from which nothing can be planned, and unknown weights or generators.
 
     Examples
     --------
@@ -80,89 +107,16 @@ def plan_augmentation(table: Table, **options: Any) -> Table:
     >>> plan["prompt"][0]
     np.str_('sdss, {smooth:1.15}, {completely round galaxy:1.15}')
     """
-    plan = _plan(table, **options)
-    record = plan.meta[PLAN]
-    record["estimate"] = estimate(
-        len(plan), weight_card(record["weights"]), steps=record["steps"], guidance=record["guidance"]
-    )
+    card = weight_card(weights)
+    if generator is not None:
+        get_registry().find("generator", generator)
+    plan = _plan(
+        table, target=target, n=n, ratio=ratio, compose=compose, weights=os.fspath(weights), generator=generator,
+        steps=steps, guidance=guidance, rng=rng, schema=schema, labels=labels, label_column=label_column,
+        id_column=id_column, threshold=threshold, cut=cut,
+    )  # fmt: skip
+    plan.meta[PLAN]["estimate"] = estimate(len(plan), card, steps=steps, guidance=guidance)
     return plan
-
-
-def generate(
-    conditions: Table,
-    *,
-    rng: RNG = None,
-    batch_size: int | None = None,
-    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
-    generator: str | Generator | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    schema: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    label_column: str | None = None,
-    id_column: str | None = None,
-    progress: bool = True,
-) -> Table:
-    """Draw one image for every row of a table.
-
-    Parameters
-    ----------
-    conditions : Table
-        With a column ``prompt``, vote columns of a known dialect, or labels. A column ``seed`` (as in a plan) is used
-        where `rng` is None.
-    rng : None, int, SeedSequence or Generator
-        Randomness; a row's seed follows from it and the row's id (its number where the table has no ids).
-    batch_size : int, optional
-        Rows handed to the generator at a time; never changes a row's pixels.
-    weights, generator, steps, guidance
-        As `load_generator`; `generator` may also be a loaded one.
-    schema, labels, label_column, id_column
-        As `plan_augmentation`.
-    progress : bool
-        Whether to show a bar.
-
-    Returns
-    -------
-    Table
-        A copy with ``image`` (N, H, W, 3) uint8 and the provenance columns; an interrupt keeps the finished rows.
-
-    Raises
-    ------
-    ConditionError, PromptError, UnknownNameError, WeightsError
-        Before anything is drawn.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> drawn = generate(Table({"prompt": ["sdss, {merger:1.2}"]}), rng=1, steps=2, progress=False)
-    >>> drawn["image"].shape
-    (1, 128, 128, 3)
-    """
-    from astropy.table import Column
-
-    if not len(conditions):
-        raise ConditionError("conditions have no row; give at least one")
-    known = read_conditions(conditions, schema=schema, labels=labels, label_column=label_column)
-    planned = conditions.copy(copy_data=False)
-    planned[PROMPT] = np.array(known.prompts, dtype=str)
-    planned[PROMPT_WEIGHTS] = np.array(_weights_json(known.prompts), dtype=str)
-    parameters: dict[str, Any] = {"conditions": known.source}
-    if rng is not None or SEED not in conditions.colnames:
-        parameters["run_seed"] = run_seed(rng)
-        planned[SEED] = row_seeds(parameters["run_seed"], read_ids(conditions, id_column))
-    drawn = Drawing(planned, weights, generator, steps, guidance, batch_size, progress)
-    images, provenance = drawn.run()
-    result = planned[: len(images)].copy()
-    result["image"] = Column(images)
-    result[SYNTHETIC] = np.ones(len(result), dtype=bool)
-    for name in (GENERATOR, WEIGHTS, WEIGHTS_REVISION):
-        result[name] = [provenance[name]] * len(result)
-    result.meta[RUN_RECORD] = run_record(**parameters, **provenance, planned=len(conditions), finished=len(images))
-    return result
-
-
-def _weights_json(prompts: Sequence[str]) -> list[str]:
-    return [json.dumps(prompt_weights(prompt)) for prompt in prompts]
 
 
 def augment_table(
@@ -205,10 +159,11 @@ def augment_table(
         Column of the images (``"image"`` where it exists), or the images themselves: arrays (N, H, W, 3) of uint8 or
         floats in [0, 1], JPEG or PNG bytes, HDUs with planes (3, H, W). New rows get images of the same kind, size and
         codec. A separate sequence becomes the column ``image``; HDUs become pixel arrays there (`to_hdus` gives HDUs).
+        Without any, new rows get arrays (H, W, 3) of uint8 and real ones None.
     weights, generator, steps, guidance
-        As `load_generator`; `generator` may also be a loaded one.
+        As `load_generator`; `generator` may also be a loaded one, which has the other three already.
     batch_size : int, optional
-        Rows handed to the generator at a time; never changes a row's pixels.
+        Rows the generator draws together; never changes a row's pixels.
     compose : bool
         Put the class's answer into the votes of typical galaxies: for combinations no real row has.
     rng : None, int, SeedSequence or Generator
@@ -227,16 +182,17 @@ def augment_table(
     Table
         Of the class of `table`: the real rows untouched, then the synthetic rows with their votes in the table's own
         dialect and the columns ``synthetic``, ``prompt``, ``prompt_weights``, ``seed``, ``generator``, ``weights``,
-        ``weights_revision``; everything else about them is masked. ``meta["galaxysd"]`` holds the run record. After an
-        interrupt the finished rows are kept and an `InterruptedWarning` says how many.
+        ``weights_revision``; everything else about them is masked. ``meta["galaxysd_run"]`` holds the run record. After
+        an interrupt the finished rows are kept and an `InterruptedWarning` says how many.
 
     Raises
     ------
-    ConditionError, NoRealRowsError, PromptError, ImageError, UnknownNameError, WeightsError, OutputExistsError
+    ConditionError, NoRealRowsError, PromptError, ImageError, UnknownNameError, WeightsError, OutputError
         Before anything is drawn.
+    PluginError
+        If a plug-in's generator fails.
     OutputError
-        If the result can't be written; the table is lost only if `out` was the only place you wanted it: draw again
-        with the same `rng` to get the same rows.
+        If the result can't be written after all; the error's attribute ``result`` is the table.
 
     Examples
     --------
@@ -246,58 +202,143 @@ def augment_table(
     >>> len(more), more["synthetic"].tolist()
     (3, [False, False, True])
     """
-    if out is not None and not overwrite and Path(out).exists():
-        raise OutputExistsError(f"{os.fspath(out)} exists; give another name, or overwrite=True to replace it")
-    table, column, image_format = _with_images(table, images)
-    name = generator if generator is None or isinstance(generator, str) else type(generator).__name__
+    named = generator is None or isinstance(generator, str)
     plan = _plan(
-        table, target=target, n=n, ratio=ratio, compose=compose, weights=os.fspath(weights),
-        generator=name, steps=steps, guidance=guidance, rng=rng, schema=schema, labels=labels,
-        label_column=label_column, id_column=id_column, threshold=threshold, cut=cut,
+        table, target=target, n=n, ratio=ratio, compose=compose, weights=os.fspath(weights) if named else "",
+        generator=generator if isinstance(generator, str) else None, steps=steps, guidance=guidance, rng=rng,
+        schema=schema, labels=labels, label_column=label_column, id_column=id_column, threshold=threshold, cut=cut,
     )  # fmt: skip
-    drawn, provenance = Drawing(plan, weights, generator, steps, guidance, batch_size, progress).run()
-    finished = plan[: len(drawn)]
-    record = run_record(**plan.meta[PLAN] | provenance, planned=len(plan), finished=len(drawn))
-    result = append_rows(
-        table,
-        finished,
-        None if image_format is None else encode_images(drawn, image_format),
-        image_column=column,
-        id_column=id_column,
-        provenance={key: provenance[key] for key in (GENERATOR, WEIGHTS, WEIGHTS_REVISION)},
-        record=record,
+    cutouts = find_cutouts(table, images)
+    _rehearse(cutouts, plan, id_column, out, overwrite)
+    drawing = Drawing(
+        plan, generator, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
     )
-    if image_format is None:
-        _add_image_column(result, len(table), drawn)
+    drawn, shared = drawing.run()
+    result = append_drawn(
+        cutouts,
+        plan[: len(drawn)],
+        drawn,
+        id_column=id_column,
+        provenance={key: shared[key] for key in (GENERATOR, WEIGHTS, WEIGHTS_REVISION) if shared[key]},
+        record=run_record(**plan.meta[PLAN] | shared, planned=len(plan), finished=len(drawn)),
+    )
     if out is not None:
         write_table(result, out, overwrite=overwrite)
+    _warn_if_interrupted(len(drawn), len(plan))
     return result
 
 
-def _with_images(table: Table, images: Any) -> tuple[Table, str | None, ImageFormat | None]:
-    """The table with its image column, the column's name and how it keeps its images; all images are checked."""
-    if images is None:
-        images = "image" if "image" in table.colnames else None
-    if images is None:
-        return table, None, None
-    if isinstance(images, str):
-        return table, images, check_images(table, len(table), column=images)
-    if "image" in table.colnames:
-        raise ConditionError("images were given and the table has a column 'image' too; drop one of them")
-    found = check_images(images, len(table))
-    joined = table.copy(copy_data=False)
-    if found.kind == "hdu":
-        joined["image"] = np.stack([planes_of(item, f"row {row}") for row, item in enumerate(images)])
+def _rehearse(
+    cutouts: Cutouts, plan: Table, id_column: str | None, out: str | os.PathLike[str] | None, overwrite: bool
+) -> None:
+    """Append and write one blank row of every target: what can't be kept should fail before hours of drawing."""
+    first = np.unique(plan["target"], return_index=True)[1]
+    size = cutouts.format.size if cutouts.format else (8, 8)
+    few = Cutouts(cutouts.table[:1], cutouts.column, cutouts.format, cutouts.joined)
+    result = append_drawn(few, plan[first], np.zeros((len(first), *size, 3), np.uint8), id_column=id_column)
+    if out is not None:
+        rehearse_writing(result, out, overwrite=overwrite)
+
+
+def _warn_if_interrupted(finished: int, planned: int) -> None:
+    # Last of all, so that a caller who turns warnings into errors finds the rows written.
+    if finished < planned:
+        message = f"interrupted: {finished} of {planned} rows were drawn and are kept"
+        warnings.warn(message, InterruptedWarning, stacklevel=3)
+
+
+def generate(
+    conditions: Table,
+    *,
+    rng: RNG = None,
+    batch_size: int | None = None,
+    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
+    generator: str | Generator | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    schema: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    label_column: str | None = None,
+    id_column: str | None = None,
+    progress: bool = True,
+) -> Table:
+    """Draw one image for every row of a table.
+
+    Parameters
+    ----------
+    conditions : Table
+        With a column ``prompt``, vote columns of a known dialect, or labels. A column ``seed`` (as in a plan) is used
+        where `rng` is None.
+    rng : None, int, SeedSequence or Generator
+        Randomness; a row's seed follows from it and the row's id (its number where the table has no ids).
+    batch_size : int, optional
+        Rows the generator draws together; never changes a row's pixels.
+    weights, generator, steps, guidance
+        As `augment_table`.
+    schema, labels, label_column, id_column
+        As `plan_augmentation`.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    Table
+        A copy with ``image`` (N, H, W, 3) uint8 and the provenance columns; an interrupt keeps the finished rows.
+
+    Raises
+    ------
+    ConditionError, PromptError, UnknownNameError, WeightsError
+        Before anything is drawn.
+    PluginError
+        If a plug-in's generator fails.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> drawn = generate(Table({"prompt": ["sdss, {merger:1.2}"]}), rng=1, steps=2, progress=False)
+    >>> drawn["image"].shape
+    (1, 128, 128, 3)
+    """
+    if not len(conditions):
+        raise ConditionError("conditions have no row; give at least one")
+    check_columns(conditions)
+    known = read_conditions(conditions, schema=schema, labels=labels, label_column=label_column)
+    planned = conditions.copy(copy_data=False)
+    planned[PROMPT] = np.array(known.prompts, dtype=str)
+    planned[PROMPT_WEIGHTS] = np.array([json.dumps(prompt_weights(prompt)) for prompt in known.prompts], dtype=str)
+    parameters: dict[str, Any] = {"conditions": known.source}
+    if rng is None and SEED in conditions.colnames:
+        _check_seeds(conditions)
     else:
-        joined["image"] = images if found.container == "stack" else object_array(images)
-    return joined, "image", check_images(joined, len(joined), column="image")
+        parameters["run_seed"] = run_seed(rng)
+        planned[SEED] = row_seeds(parameters["run_seed"], row_names(conditions, id_column))
+    drawing = Drawing(
+        planned, generator, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
+    )
+    images, shared = drawing.run()
+    record = run_record(**parameters, **shared, planned=len(conditions), finished=len(images))
+    result = _with_provenance(planned[: len(images)].copy(), images, shared, record)
+    _warn_if_interrupted(len(images), len(conditions))
+    return result
 
 
-def _add_image_column(result: Table, n_real: int, drawn: np.ndarray) -> None:
-    """A column of images for a table that had none: masked on the real rows."""
-    from astropy.table import MaskedColumn
+def _check_seeds(conditions: Table) -> None:
+    seeds = np.ma.asarray(conditions[SEED])
+    bad = np.flatnonzero(np.ma.getmaskarray(seeds) | (np.ma.getdata(seeds) < 0))
+    if len(bad):
+        raise ConditionError(
+            f"column {SEED!r}, row {bad[0]}: {seeds[bad[0]]} is no seed, which is a whole number from 0 on; "
+            "pass rng= to give every row a new one"
+        )
 
-    values = np.concatenate([np.zeros((n_real, *drawn.shape[1:]), dtype=drawn.dtype), drawn])
-    mask = np.zeros(values.shape, dtype=bool)
-    mask[:n_real] = True
-    result["image"] = MaskedColumn(values, mask=mask)
+
+def _with_provenance(rows: Table, images: np.ndarray, shared: Mapping[str, Any], record: dict[str, Any]) -> Table:
+    from astropy.table import Column, MaskedColumn
+
+    rows["image"] = Column(images)
+    rows[SYNTHETIC] = np.ones(len(rows), dtype=bool)
+    for name in (GENERATOR, WEIGHTS, WEIGHTS_REVISION):
+        known = str(shared[name])
+        rows[name] = Column([known] * len(rows)) if known else MaskedColumn([""] * len(rows), mask=True)
+    rows.meta[RUN_RECORD] = record
+    return rows

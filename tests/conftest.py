@@ -28,13 +28,12 @@ def _fresh_registry():
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete weights folder with random values, 32 px, small enough to sample in milliseconds."""
+    import numpy as np
     import torch
 
     from astro_galaxysd.diffusion.autoencoder import BlockComponents, new_autoencoder
     from astro_galaxysd.diffusion.components import SCHEDULER, Components, new_text_encoder, new_unet, save_components
     from astro_galaxysd.diffusion.tokenizer import build_tokenizer
-
-    import numpy as np
 
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.standard_normal((192, 4)))[0].T
@@ -42,7 +41,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = build_tokenizer()
     components = Components(
         unet=new_unet(4, width=(16, 32), text_width=32, sample_size=4).eval(),
-        vae=new_autoencoder(BlockComponents(np.full(192, 0.2), axes, np.ones(4)), channels=8, blocks=(1, 0, 0, 0)).eval(),
+        vae=new_autoencoder(
+            BlockComponents(np.full(192, 0.2), axes, np.ones(4)), channels=8, blocks=(1, 0, 0, 0)
+        ).eval(),
         text_encoder=new_text_encoder(tokenizer, width=32, layers=1).eval(),
         tokenizer=tokenizer,
         scheduler=dict(SCHEDULER),

@@ -23,6 +23,7 @@ __all__ = [
     "is_synthetic",
     "prompt_column",
     "read_ids",
+    "row_names",
     "texts",
 ]
 
@@ -135,3 +136,27 @@ def read_ids(table: Table, id_column: str | None = None) -> list[str]:
     ids = [id_text(value) for name in dict.fromkeys(filter(None, columns)) for value in texts(table[name]) if value]
     refuse_duplicates(ids)
     return ids
+
+
+def row_names(table: Table, id_column: str | None = None) -> list[str]:
+    """One name for every row: its id, the ``row_id`` of a plan, or the row's number where the table has no ids.
+
+    Raises
+    ------
+    ConditionError
+        If some rows have an id and others have none.
+    UnknownNameError
+        If the table has no column `id_column`.
+    """
+    plan = "row_id" if "row_id" in table.colnames else None
+    columns = [find_id_column(table, id_column) or plan, SYNTHETIC_ID if SYNTHETIC_ID in table.colnames else None]
+    known = [texts(table[name]) for name in columns if name]
+    if not known:
+        return [str(row) for row in range(len(table))]
+    names = [next((value for value in values if value), "") for values in zip(*known, strict=True)]
+    if not all(names):
+        raise ConditionError(
+            f"row {names.index('')} has no id in column {next(filter(None, columns))!r}, from which its seed follows; "
+            "fill it in, name another id_column=, or remove the column"
+        )
+    return names

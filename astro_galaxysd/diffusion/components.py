@@ -138,8 +138,8 @@ def load_autoencoder(folder: Path) -> AutoencoderTiny:
     from diffusers import AutoencoderTiny
 
     with _reading(Path(folder), "autoencoder"):
-        model = AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
-        return _checked(model, folder)
+        options = {"local_files_only": True, "output_loading_info": True}
+        return _checked(AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32, **options), Path(folder))
 
 
 def load_components(folder: str | Path) -> Components:
@@ -169,15 +169,18 @@ def load_components(folder: str | Path) -> Components:
         raise WeightsError(
             f"{folder}: autoencoder {index.get('vae')} is not AutoencoderTiny or AutoencoderKL of diffusers"
         )
-    options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     with _reading(folder / "unet", "UNet"):
-        unet = _checked(diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", **options), folder / "unet")
+        unet = _checked(
+            diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, **options),
+            folder / "unet",
+        )
     with _reading(folder / "vae", "autoencoder"):
-        vae = _checked(vae_class.from_pretrained(folder / "vae", **options), folder / "vae")
+        vae = _checked(vae_class.from_pretrained(folder / "vae", torch_dtype=torch.float32, **options), folder / "vae")
     with _reading(folder / "text_encoder", "text encoder"):
-        options["dtype"] = options.pop("torch_dtype")
         text_encoder = _checked(
-            CLIPTextModel.from_pretrained(folder / "text_encoder", **options), folder / "text_encoder"
+            CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, **options),
+            folder / "text_encoder",
         )
     with _reading(folder / "tokenizer", "tokenizer"):
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
@@ -282,7 +285,13 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _checked(model: Any, folder: Path) -> Any:
+def _checked(loaded: tuple[Any, dict[str, Any]], folder: Path) -> Any:
+    """A model every parameter of which came from its file and is finite, ready to use."""
+    model, report = loaded
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report.get(kind):
+            names = ", ".join(sorted(str(key) for key in report[kind])[:5])
+            raise WeightsError(f"{folder}: {kind.replace('_keys', '')} parameters: {names}; copy the weights again")
     for name, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise WeightsError(

@@ -7,7 +7,9 @@ the number of threads. Guidance: out = u + g (c - u), its contrast partly restor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,6 +127,16 @@ def decode_latents(components: Components, latents: torch.Tensor) -> np.ndarray:
     return np.asarray(grey.permute(0, 2, 3, 1).cpu())
 
 
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Sums in an order that does not depend on the number of threads."""
+    with warnings.catch_warnings():
+        # entering and leaving the switch makes torch speak of a TF32 setting of other hardware
+        warnings.filterwarnings("ignore", message="TF32 acceleration")
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
 def sample_rows(
     components: Components, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float, sampler: str
 ) -> np.ndarray:
@@ -135,7 +147,7 @@ def sample_rows(
     ndarray, shape (N, H, W, 3), uint8
     """
     images = []
-    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False):
+    with torch.inference_mode(), _without_onednn():
         for start in range(0, len(prompts), MICRO_BATCH):
             rows = slice(start, start + MICRO_BATCH)
             latents = sample_latents(

@@ -8,7 +8,8 @@ descriptions, meta, mixin columns. Values below a mask, table indices and a colu
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from astro_galaxysd.images.files import atomic_folder, atomic_path
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["FORMATS", "read_table", "write_table"]
+__all__ = ["FORMATS", "read_table", "rehearse_writing", "write_table"]
 
 #: Formats and the suffixes that mean them; a name without a suffix is a folder.
 FORMATS = {"fits": (".fits", ".fits.gz", ".fit", ".fit.gz"), "parquet": (".parquet", ".pq"), "folder": ("",)}
@@ -64,7 +65,48 @@ def write_table(
     >>> list(read_table(path)["id"]) == ["a", ""]
     True
     """
-    target = Path(path)
+    try:
+        with _writing(table, Path(path), overwrite, format):
+            pass
+    except Exception as error:
+        if not isinstance(error, OutputError):
+            raise OutputError(f"can't write {os.fspath(path)!r}: {type(error).__name__}: {error}") from error
+        error.result = table
+        raise
+    return Path(path)
+
+
+class _Rehearsed(Exception):
+    """Ends the writing before the output gets its final name."""
+
+
+def rehearse_writing(
+    table: Table, path: str | os.PathLike[str], *, overwrite: bool = False, format: str | None = None
+) -> None:
+    """Do all that `write_table` does and leave nothing: to find out before long work whether its result can be kept.
+
+    Parameters
+    ----------
+    table : Table
+        A few rows like those that will be written.
+    path, overwrite, format
+        As `write_table`.
+
+    Raises
+    ------
+    OutputExistsError, OutputError, MissingDependencyError
+        As `write_table`.
+    """
+    try:
+        with _writing(table, Path(path), overwrite, format):
+            raise _Rehearsed
+    except _Rehearsed:
+        pass
+
+
+@contextmanager
+def _writing(table: Table, target: Path, overwrite: bool, format: str | None) -> Iterator[None]:
+    """Write under a temporary name; it becomes the final one if the block ends well."""
     chosen = format if format is not None else _format_of(target)
     if chosen not in FORMATS:
         raise OutputError(
@@ -76,7 +118,8 @@ def write_table(
 
         with atomic_folder(target, overwrite, ours=is_table_folder) as partial:
             write_folder(table, partial)
-        return target
+            yield
+        return
     with atomic_path(target, overwrite) as partial:
         if chosen == "fits":
             from astro_galaxysd.images.storage_fits import write_fits
@@ -86,7 +129,7 @@ def write_table(
             from astro_galaxysd.images.storage_parquet import write_parquet
 
             write_parquet(table, partial)
-    return target
+        yield
 
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Table:

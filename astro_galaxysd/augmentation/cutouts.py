@@ -1,0 +1,133 @@
+"""The images of a table on their way through an augmentation: found and checked first, then new ones beside them.
+
+New rows get images of the kind, size and codec that the real ones have. A table without images gets an object column,
+so that 200 000 galaxies with votes only don't cost 200 000 blank pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astro_galaxysd.augmentation.result import append_rows
+from astro_galaxysd.conditions.columns import is_synthetic
+from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.images.codec import ImageFormat, check_images, encode_images
+from astro_galaxysd.images.planes import planes_of
+from astro_galaxysd.images.provenance import RUN_RECORD
+from astro_galaxysd.images.sources import image_items, object_array, row_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astropy.table import Table
+
+__all__ = ["IMAGE", "Cutouts", "append_drawn", "find_cutouts"]
+
+#: Column of images where none is named.
+IMAGE = "image"
+
+
+@dataclass(frozen=True)
+class Cutouts:
+    """A table and how it keeps its images.
+
+    Parameters
+    ----------
+    table : Table
+        With the images in a column, if there are any.
+    column : str
+        Name of the image column.
+    format : ImageFormat or None
+        How new rows' images are kept; None where the table has none.
+    joined : bool
+        The images were given beside the table.
+    """
+
+    table: Table
+    column: str = IMAGE
+    format: ImageFormat | None = None
+    joined: bool = False
+
+
+def find_cutouts(table: Table, images: Any = None) -> Cutouts:
+    """Find the images of a table's rows and check every one of them.
+
+    Parameters
+    ----------
+    table : Table
+        Not changed.
+    images : str, sequence or None
+        Image column (by default ``"image"`` where it exists), or the images themselves, see
+        `astro_galaxysd.images.codec`.
+
+    Raises
+    ------
+    ConditionError
+        If images were given and the table has a column ``image`` too.
+    ImageError, UnknownNameError
+        As `check_images`.
+    """
+    if images is None and IMAGE not in table.colnames:
+        return Cutouts(table)
+    if images is None or isinstance(images, str):
+        column = images or IMAGE
+        return Cutouts(table, column, _checked_column(table, column))
+    if IMAGE in table.colnames:
+        raise ConditionError("images were given twice: images= and the table's column 'image'; drop one of them")
+    found = check_images(images, len(table))
+    with_images = table.copy(copy_data=False)
+    if found.kind == "hdu":
+        # A Table can't keep HDUs: their pixels stand in it, the right way up.
+        items = image_items(images, IMAGE)
+        with_images[IMAGE] = np.stack([planes_of(item, row_name(row)) for row, item in enumerate(items)])
+        found = dataclasses.replace(found, kind="array", container="stack", dtype=with_images[IMAGE].dtype.str)
+    else:
+        with_images[IMAGE] = images if found.container == "stack" else object_array(images)
+    return Cutouts(with_images, IMAGE, found, joined=True)
+
+
+def _checked_column(table: Table, column: str) -> ImageFormat:
+    """All rows must have an image; only the synthetic ones where those were added to a table without images."""
+    synthetic = is_synthetic(table)
+    if synthetic.any() and not synthetic.all() and column in table.colnames:
+        items = image_items(table, column)
+        if all(items[row] is None for row in np.flatnonzero(~synthetic)):
+            return check_images([items[row] for row in np.flatnonzero(synthetic)], int(synthetic.sum()))
+    return check_images(table, len(table), column=column)
+
+
+def append_drawn(
+    cutouts: Cutouts,
+    plan: Table,
+    drawn: np.ndarray,
+    *,
+    id_column: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Table:
+    """The table with the drawn rows behind its own.
+
+    Parameters
+    ----------
+    cutouts : Cutouts
+    plan : Table, length n
+        The rows that were drawn.
+    drawn : ndarray, shape (n, H, W, 3), uint8
+    id_column, provenance, record
+        As `append_rows`, which also says what is raised.
+    """
+    options: dict[str, Any] = {"id_column": id_column, "provenance": provenance, "record": record}
+    if cutouts.format is None:
+        result = append_rows(cutouts.table, plan, **options)
+        result[cutouts.column] = object_array([*[None] * len(cutouts.table), *drawn])
+        return result
+    encoded = encode_images(drawn, cutouts.format)
+    result = append_rows(cutouts.table, plan, encoded, image_column=cutouts.column, **options)
+    if cutouts.joined:
+        # Not a column of the table that was given: drop_synthetic() takes it away again.
+        result.meta[RUN_RECORD]["layout"]["columns"].pop(cutouts.column, None)
+    return result
