@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astro_galaxysd.conditions.columns import read_ids, texts
+from astro_galaxysd.conditions.columns import row_names, texts
 from astro_galaxysd.conditions.table import choose_dialect, find_dialects
 from astro_galaxysd.errors import ImageError, TrainingError
 from astro_galaxysd.images.codec import read_images
@@ -82,7 +82,7 @@ def read_training_set(
             known = choose_dialect(table, schema).read(table)
         else:
             known = np.full((len(table), 37), np.nan)
-        names = read_ids(table)
+        names = row_names(table)
         for row in _training_rows(table):
             try:
                 images.append(read_images(table, column=column, rows=[row])[0])
