@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
 
     from astro_galaxysd.plugins.manager import Registered
 
-__all__ = ["DEFAULT_WEIGHTS", "Drawing", "InterruptedWarning", "estimate", "load_generator", "weight_card"]
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "Drawing",
+    "InterruptedWarning",
+    "estimate",
+    "load_generator",
+    "warn_if_interrupted",
+    "weight_card",
+]
 
 #: Weights that are used where none are named.
 DEFAULT_WEIGHTS = "mini"
@@ -34,6 +43,13 @@ _EFFICIENCY = 0.3
 
 class InterruptedWarning(UserWarning):
     """Drawing was interrupted; what was finished is kept."""
+
+
+def warn_if_interrupted(finished: int, planned: int) -> None:
+    """Warn the caller's caller; last of all, so that one who makes warnings errors finds the rows written."""
+    if finished < planned:
+        message = f"interrupted: {finished} of {planned} rows were drawn and are kept"
+        warnings.warn(message, InterruptedWarning, stacklevel=3)
 
 
 def load_generator(
@@ -251,7 +267,5 @@ def _check_batch(batch: object, rows: int, generator: str, shape: tuple[int, ...
         )
     colour = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3
     if not colour or images.shape[1:] != (shape or images.shape[1:]):
-        wanted = ", ".join(map(str, shape or ("H", "W", 3)))
-        raise PluginError(
-            f"generator {generator!r} returned images of {images.dtype} {images.shape[1:]}; they must be uint8 ({wanted})"
-        )
+        seen, wanted = f"{images.dtype} {images.shape[1:]}", ", ".join(map(str, shape or ("H", "W", 3)))
+        raise PluginError(f"generator {generator!r} returned images of {seen}; they must be uint8 ({wanted})")

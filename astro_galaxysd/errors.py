@@ -75,7 +75,7 @@ class OutputError(GalaxySDError, OSError):
     Attributes
     ----------
     result : Table or None
-        The finished table, where drawing it was done and only the writing failed.
+        The table that could not be written, so that what was drawn for it is not lost.
     """
 
     result: Any = None

@@ -1,16 +1,15 @@
-"""The whole way on one page: conditions in, plan, images, rows out.
+"""The whole way on one page: a table and a target in, plan, images, the table with new rows out.
 
 ``augment_table`` = plan -> images of the real rows -> rehearse with blank images -> draw -> append -> write.
-``generate`` = read conditions -> draw -> the same rows with images.
+``generate``, which draws for rows that are there already, is in `astro_galaxysd.generation`.
 Nothing here knows diffusion: a generator is whatever the plug-ins registered under its name.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,25 +17,19 @@ import numpy as np
 from astro_galaxysd.augmentation.cutouts import Cutouts, append_drawn, find_cutouts
 from astro_galaxysd.augmentation.plan import PLAN
 from astro_galaxysd.augmentation.plan import plan_augmentation as _plan
-from astro_galaxysd.augmentation.result import check_columns
-from astro_galaxysd.conditions.columns import row_names
-from astro_galaxysd.conditions.prompts import prompt_weights
-from astro_galaxysd.conditions.seeds import RNG, row_seeds, run_seed
-from astro_galaxysd.conditions.table import read_conditions
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS, Drawing, InterruptedWarning, estimate, load_generator, weight_card
-from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.images.provenance import (
-    GENERATOR,
-    PROMPT,
-    PROMPT_WEIGHTS,
-    RUN_RECORD,
-    SEED,
-    SYNTHETIC,
-    WEIGHTS,
-    WEIGHTS_REVISION,
-    drop_synthetic,
-    run_record,
+from astro_galaxysd.conditions.seeds import RNG
+from astro_galaxysd.drawing import (
+    DEFAULT_WEIGHTS,
+    Drawing,
+    InterruptedWarning,
+    estimate,
+    load_generator,
+    warn_if_interrupted,
+    weight_card,
 )
+from astro_galaxysd.errors import OutputError
+from astro_galaxysd.generation import generate
+from astro_galaxysd.images.provenance import GENERATOR, WEIGHTS, WEIGHTS_REVISION, drop_synthetic, run_record
 from astro_galaxysd.images.storage import rehearse_writing, write_table
 from astro_galaxysd.plugins.manager import get_registry
 
@@ -92,7 +85,7 @@ def plan_augmentation(
     Table
         One row for every image to draw: ``row_id``, ``target``, ``prompt``, ``prompt_weights``, ``seed``,
         ``base_row``, ``votes``. ``meta["galaxysd_plan"]["estimate"]`` has ``seconds`` and ``memory_mb`` on this
-        machine (None where the weights' card does not say what they cost).
+        machine (None where the weights' card does not say what they cost, or the generator is not theirs).
 
     Raises
     ------
@@ -108,8 +101,8 @@ def plan_augmentation(
     np.str_('sdss, {smooth:1.15}, {completely round galaxy:1.15}')
     """
     card = weight_card(weights)
-    if generator is not None:
-        get_registry().find("generator", generator)
+    if generator is not None and get_registry().get("generator", generator).name != card.generator:
+        card = replace(card, gflop=0.0)  # what the weights cost says nothing of another generator
     plan = _plan(
         table, target=target, n=n, ratio=ratio, compose=compose, weights=os.fspath(weights), generator=generator,
         steps=steps, guidance=guidance, rng=rng, schema=schema, labels=labels, label_column=label_column,
@@ -223,8 +216,12 @@ def augment_table(
         record=run_record(**plan.meta[PLAN] | shared, planned=len(plan), finished=len(drawn)),
     )
     if out is not None:
-        write_table(result, out, overwrite=overwrite)
-    _warn_if_interrupted(len(drawn), len(plan))
+        try:
+            write_table(result, out, overwrite=overwrite)
+        except OutputError as error:
+            error.add_note("what was drawn is this error's attribute `result`: write_table(error.result, other_path)")
+            raise
+    warn_if_interrupted(len(drawn), len(plan))
     return result
 
 
@@ -238,107 +235,3 @@ def _rehearse(
     result = append_drawn(few, plan[first], np.zeros((len(first), *size, 3), np.uint8), id_column=id_column)
     if out is not None:
         rehearse_writing(result, out, overwrite=overwrite)
-
-
-def _warn_if_interrupted(finished: int, planned: int) -> None:
-    # Last of all, so that a caller who turns warnings into errors finds the rows written.
-    if finished < planned:
-        message = f"interrupted: {finished} of {planned} rows were drawn and are kept"
-        warnings.warn(message, InterruptedWarning, stacklevel=3)
-
-
-def generate(
-    conditions: Table,
-    *,
-    rng: RNG = None,
-    batch_size: int | None = None,
-    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
-    generator: str | Generator | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    schema: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    label_column: str | None = None,
-    id_column: str | None = None,
-    progress: bool = True,
-) -> Table:
-    """Draw one image for every row of a table.
-
-    Parameters
-    ----------
-    conditions : Table
-        With a column ``prompt``, vote columns of a known dialect, or labels. A column ``seed`` (as in a plan) is used
-        where `rng` is None.
-    rng : None, int, SeedSequence or Generator
-        Randomness; a row's seed follows from it and the row's id (its number where the table has no ids).
-    batch_size : int, optional
-        Rows the generator draws together; never changes a row's pixels.
-    weights, generator, steps, guidance
-        As `augment_table`.
-    schema, labels, label_column, id_column
-        As `plan_augmentation`.
-    progress : bool
-        Whether to show a bar.
-
-    Returns
-    -------
-    Table
-        A copy with ``image`` (N, H, W, 3) uint8 and the provenance columns; an interrupt keeps the finished rows.
-
-    Raises
-    ------
-    ConditionError, PromptError, UnknownNameError, WeightsError
-        Before anything is drawn.
-    PluginError
-        If a plug-in's generator fails.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> drawn = generate(Table({"prompt": ["sdss, {merger:1.2}"]}), rng=1, steps=2, progress=False)
-    >>> drawn["image"].shape
-    (1, 128, 128, 3)
-    """
-    if not len(conditions):
-        raise ConditionError("conditions have no row; give at least one")
-    check_columns(conditions)
-    known = read_conditions(conditions, schema=schema, labels=labels, label_column=label_column)
-    planned = conditions.copy(copy_data=False)
-    planned[PROMPT] = np.array(known.prompts, dtype=str)
-    planned[PROMPT_WEIGHTS] = np.array([json.dumps(prompt_weights(prompt)) for prompt in known.prompts], dtype=str)
-    parameters: dict[str, Any] = {"conditions": known.source}
-    if rng is None and SEED in conditions.colnames:
-        _check_seeds(conditions)
-    else:
-        parameters["run_seed"] = run_seed(rng)
-        planned[SEED] = row_seeds(parameters["run_seed"], row_names(conditions, id_column))
-    drawing = Drawing(
-        planned, generator, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
-    )
-    images, shared = drawing.run()
-    record = run_record(**parameters, **shared, planned=len(conditions), finished=len(images))
-    result = _with_provenance(planned[: len(images)].copy(), images, shared, record)
-    _warn_if_interrupted(len(images), len(conditions))
-    return result
-
-
-def _check_seeds(conditions: Table) -> None:
-    seeds = np.ma.asarray(conditions[SEED])
-    bad = np.flatnonzero(np.ma.getmaskarray(seeds) | (np.ma.getdata(seeds) < 0))
-    if len(bad):
-        raise ConditionError(
-            f"column {SEED!r}, row {bad[0]}: {seeds[bad[0]]} is no seed, which is a whole number from 0 on; "
-            "pass rng= to give every row a new one"
-        )
-
-
-def _with_provenance(rows: Table, images: np.ndarray, shared: Mapping[str, Any], record: dict[str, Any]) -> Table:
-    from astropy.table import Column, MaskedColumn
-
-    rows["image"] = Column(images)
-    rows[SYNTHETIC] = np.ones(len(rows), dtype=bool)
-    for name in (GENERATOR, WEIGHTS, WEIGHTS_REVISION):
-        known = str(shared[name])
-        rows[name] = Column([known] * len(rows)) if known else MaskedColumn([""] * len(rows), mask=True)
-    rows.meta[RUN_RECORD] = record
-    return rows

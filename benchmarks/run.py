@@ -7,7 +7,6 @@ first; ten minutes on two cores.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 from importlib import metadata
 
@@ -19,8 +18,8 @@ def machine() -> str:
     versions = ", ".join(
         f"{name} {metadata.version(name)}" for name in ("astro-galaxysd", "torch", "diffusers", "astropy")
     )
-    cpus = len(os.sched_getaffinity(0))
-    return f"Python {platform.python_version()}, {versions}; {platform.system()} {platform.machine()}, {cpus} CPU(s)"
+    system = f"{platform.system()} {platform.machine()}, {import_time.cpus()} CPU(s)"
+    return f"Python {platform.python_version()}, {versions}; {system}"
 
 
 def main() -> None:

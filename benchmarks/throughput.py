@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from import_time import markdown
+from import_time import cpus, markdown
 
 WAYS = ("generator", "pipeline, 1 a call", "pipeline, 8 a call")
 WARM_UP = 8
@@ -58,7 +58,7 @@ def peak_memory() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def draw_with_generator(n: int, steps: int | None) -> Any:
+def draw_with_generator(steps: int | None) -> Any:
     from astropy.table import Table
 
     from astro_galaxysd import load_generator
@@ -71,7 +71,7 @@ def draw_with_generator(n: int, steps: int | None) -> Any:
     return draw
 
 
-def draw_with_pipeline(n: int, steps: int | None, per_call: int) -> Any:
+def draw_with_pipeline(steps: int | None, per_call: int) -> Any:
     import numpy as np
     import torch
     from diffusers import StableDiffusionPipeline
@@ -117,16 +117,16 @@ def work(way: str, n: int, steps: int | None, threads: int, out: Path) -> dict[s
 
     torch.set_num_threads(threads)
     if way == "generator":
-        draw = draw_with_generator(n, steps)
+        draw = draw_with_generator(steps)
     else:
-        draw = draw_with_pipeline(n, steps, 1 if "1 a call" in way else 8)
+        draw = draw_with_pipeline(steps, 1 if "1 a call" in way else 8)
     draw(WARM_UP)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     images = draw(n)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     memory = peak_memory()
     np.save(out, images)
-    return {"seconds": seconds, "memory": memory}
+    return {"seconds": seconds, "cpu": cpu, "memory": memory}
 
 
 def cost(threads: int) -> dict[str, float]:
@@ -180,7 +180,7 @@ def measure(n: int = 16, steps: int | None = None, rounds: int = 3, threads: int
 
     from astro_galaxysd.drawing import weight_card
 
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cpus()
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     costs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -194,7 +194,11 @@ def measure(n: int = 16, steps: int | None = None, rounds: int = 3, threads: int
     card = weight_card("mini")
     model = {key: statistics.median(one[key] for one in costs) for key in costs[0]}
     calls = (1 if card.guidance == 1 else 2) * (steps or card.steps)
-    seconds = {way: statistics.median(one["seconds"] for one in rows) for way, rows in results.items()}
+    medians = {
+        key: {way: statistics.median(one[key] for one in rows) for way, rows in results.items()}
+        for key in ("seconds", "cpu", "memory")
+    }
+    seconds = medians["seconds"]
     rate = n * (calls * model["unet_gflop"] + model["decoder_gflop"]) / seconds["generator"]
     return {
         "rows": n,
@@ -202,8 +206,7 @@ def measure(n: int = 16, steps: int | None = None, rounds: int = 3, threads: int
         "guidance": card.guidance,
         "sampler": card.sampler,
         "threads": threads,
-        "seconds": seconds,
-        "memory": {way: statistics.median(one["memory"] for one in rows) for way, rows in results.items()},
+        **medians,
         "difference": {way: int(np.abs(images[way] - images["generator"]).max()) for way in WAYS},
         **model,
         "gflop_per_s": rate,
@@ -214,9 +217,16 @@ def measure(n: int = 16, steps: int | None = None, rounds: int = 3, threads: int
 def table(found: dict[str, Any]) -> list[str]:
     """Lines of the report."""
     n, ours = found["rows"], found["seconds"]["generator"]
-    head = ["drawing", "cutouts/s", "generator's rate / this", "peak MB", "largest difference"]
+    head = ["drawing", "cutouts/s", "generator's rate / this", "CPU s a cutout", "peak MB", "largest difference"]
     rows = [
-        [way, f"{n / s:.2f}", f"{s / ours:.2f}", f"{found['memory'][way]:.0f}", str(found["difference"][way])]
+        [
+            way,
+            f"{n / s:.2f}",
+            f"{s / ours:.2f}",
+            f"{found['cpu'][way] / n:.2f}",
+            f"{found['memory'][way]:.0f}",
+            str(found["difference"][way]),
+        ]
         for way, s in found["seconds"].items()
     ]
     return [

@@ -48,7 +48,7 @@ def ten_prompts(folder: Path, seed: int, overwrite: bool, **sampling: object) ->
 
 def real_and_synthetic(folder: Path, table: Table, seed: int, overwrite: bool, **sampling: object) -> Path:
     """For each prompt, real galaxies above synthetic ones that were drawn from their votes."""
-    plans = [plan_augmentation(table, target=prompt, n=ACROSS, rng=seed) for prompt in PROMPTS]
+    plans = [plan_augmentation(table, target=text, n=ACROSS, rng=seed + place) for place, text in enumerate(PROMPTS)]
     conditions = vstack([plan["row_id", "prompt", "seed", "base_row"] for plan in plans], metadata_conflicts="silent")
     drawn = generate(conditions, **sampling)["image"]
     groups = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -48,6 +50,44 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer=tokenizer,
         scheduler=dict(SCHEDULER),
     )
+    # As it comes, the random decoder draws black: images would be equal whatever they were drawn from.
+    decoder = [layer for layer in components.vae.decoder.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    with torch.no_grad():
+        decoder.weight.mul_(6.0)
+        decoder.bias.fill_(0.5)
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     save_components(components, folder)
     return folder
+
+
+@pytest.fixture
+def flow(monkeypatch: pytest.MonkeyPatch) -> type:
+    """The generator ``flow`` of an installed plug-in: noise from each row's seed, at once. `calls` counts rows."""
+    from types import ModuleType
+
+    from astro_galaxysd import hookimpl
+    from astro_galaxysd.records import GeneratorSpec, ImageBatch
+    from astro_galaxysd.testing import NoiseGenerator
+
+    class Flow(NoiseGenerator):
+        calls: ClassVar[list[int]] = []
+        made_with: ClassVar[list[object]] = []
+
+        def __init__(self, card, *, steps=None, guidance=None):
+            super().__init__(16)
+            self.made_with.append((card.name, steps, guidance))
+
+        def generate(self, conditions, *, batch_size=None):
+            self.calls.append(len(conditions))
+            batch = super().generate(conditions, batch_size=batch_size)
+            meta = {"generator": "flow", "weights": "streams", "weights_revision": "r1", "steps": 3}
+            return ImageBatch(batch.images, batch.conditions, batch.ids, meta)
+
+    plugin = ModuleType("galaxy_flow")
+    plugin.Flow = Flow
+    plugin.galaxysd_register_generators = hookimpl(
+        lambda: [GeneratorSpec("flow", "galaxy_flow:Flow")], specname="galaxysd_register_generators"
+    )
+    monkeypatch.setitem(sys.modules, "galaxy_flow", plugin)
+    assert get_registry().register(plugin, name="galaxy-flow:flow", distribution="galaxy-flow", version="1.2")
+    return Flow

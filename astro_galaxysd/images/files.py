@@ -15,7 +15,7 @@ from pathlib import Path
 
 from astro_galaxysd.errors import OutputError, OutputExistsError
 
-__all__ = ["atomic_folder", "atomic_path"]
+__all__ = ["atomic_folder", "atomic_path", "rehearse_path"]
 
 
 @contextmanager
@@ -57,6 +57,17 @@ def atomic_path(path: str | os.PathLike[str], overwrite: bool = False) -> Iterat
         # Somebody else may have written the name meanwhile.
         _refuse_existing_file(target, overwrite)
         os.replace(partial, target)
+
+
+class _Rehearsed(Exception):
+    """Ends a block before the file gets its final name."""
+
+
+def rehearse_path(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Find out before long work whether a file can be written; leaves nothing. Raises as `atomic_path` does."""
+    with suppress(_Rehearsed), atomic_path(path, overwrite) as partial:
+        partial.touch()
+        raise _Rehearsed
 
 
 @contextmanager

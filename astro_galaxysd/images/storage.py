@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ def write_table(
         If the output exists and may not be replaced.
     OutputError
         For an unknown format, a column that can't be kept exactly, or a system that refuses to write; nothing
-        half-written is left.
+        half-written is left, and the error's attribute ``result`` is the table.
     MissingDependencyError
         For Parquet without pyarrow.
 
@@ -68,11 +68,15 @@ def write_table(
     try:
         with _writing(table, Path(path), overwrite, format):
             pass
-    except Exception as error:
-        if not isinstance(error, OutputError):
-            raise OutputError(f"can't write {os.fspath(path)!r}: {type(error).__name__}: {error}") from error
+    except OutputError as error:
         error.result = table
         raise
+    except GalaxySDError:
+        raise
+    except Exception as error:
+        refused = OutputError(f"can't write {os.fspath(path)!r}: {type(error).__name__}: {error}")
+        refused.result = table
+        raise refused from error
     return Path(path)
 
 
@@ -97,11 +101,8 @@ def rehearse_writing(
     OutputExistsError, OutputError, MissingDependencyError
         As `write_table`.
     """
-    try:
-        with _writing(table, Path(path), overwrite, format):
-            raise _Rehearsed
-    except _Rehearsed:
-        pass
+    with suppress(_Rehearsed), _writing(table, Path(path), overwrite, format):
+        raise _Rehearsed
 
 
 @contextmanager

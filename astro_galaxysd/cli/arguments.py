@@ -1,0 +1,161 @@
+"""What can be written behind ``galaxysd``, and the help that teaches it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from astro_galaxysd.cli.draw import run_augment, run_generate
+from astro_galaxysd.cli.plugins import run_plugins
+from astro_galaxysd.cli.train import run_train
+
+__all__ = ["make_parser"]
+
+_AUGMENT = """\
+Add synthetic galaxies of a rare class to a table of real ones.
+
+  galaxysd augment example --target merger -n 8 -o mergers.parquet
+  galaxysd augment survey.fits --target ring --ratio 2 -o survey_rings.fits --hdus rings.fits
+  galaxysd augment survey.parquet --target "in-between round galaxy, {dust lane:1.3}" -n 100 -o out/
+
+TABLE is FITS, Parquet, a folder written by galaxysd, or the word 'example' (24 galaxies that ship with the package).
+It needs vote columns (Kaggle Class*, gz2_hart16, Zoobot, or t01_*), a column 'prompt', or labels. The target is an
+answer of the Galaxy Zoo 2 tree, a label, a boolean column, or a free prompt with weights in braces.
+"""
+_GENERATE = """\
+Draw one galaxy for every row of a table, or for prompts given here.
+
+  galaxysd generate --prompt "spiral galaxy, {bar-shaped structure in the center of galaxy:1.2}" -n 4 -o bars.fits
+  galaxysd generate votes.parquet -o drawn.parquet
+
+TABLE needs a column 'prompt', vote columns or labels, as for 'augment'. Braces carry a feature's weight: {ring:1.2}.
+"""
+_PLUGINS = """\
+List what is installed: generators, weights, vote dialects, evaluators, augmenters; and what is broken, with the reason.
+
+  galaxysd plugins
+  galaxysd plugins --json
+"""
+_TRAIN = """\
+Train the embedded model's parts; a run's folder holds its checkpoint, and the same command goes on from it.
+
+  galaxysd train autoencoder --data train.parquet --data unlabelled.parquet --run runs/autoencoder
+  galaxysd train diffusion --data train.parquet --autoencoder runs/autoencoder/autoencoder --run runs/diffusion
+  galaxysd augment example --weights runs/diffusion/weights --target ring -n 8 -o rings.fits
+
+Rows whose column 'split' names another split than 'train' are never trained on.
+"""
+_STATUS = """\
+exit status:
+  0  done
+  1  an error; the message says what to do
+  2  a wrong command line
+  130  interrupted; what was finished is kept
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what it returns has ``run``, a function of the options that gives the exit status."""
+    from astro_galaxysd import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="galaxysd",
+        description="Synthetic galaxies of rare classes, from votes. 'galaxysd COMMAND --help' has examples.",
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"galaxysd {__version__}")
+    parser.set_defaults(debug=False)
+    _add_debug(parser)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_augment(commands)
+    _add_generate(commands)
+    plugins = _command(commands, "plugins", "list what is installed, and what is broken and why", _PLUGINS)
+    plugins.add_argument("--json", action="store_true", help="as JSON")
+    plugins.set_defaults(run=run_plugins)
+    _add_train(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    _add_debug(parser)
+    return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    # Suppressed, because a subcommand's default would undo what stands before the subcommand.
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show tracebacks, and warnings and notes of every library",
+    )
+
+
+def _add_augment(commands: Any) -> None:
+    parser = _command(commands, "augment", "add synthetic rows of a rare class to a table", _AUGMENT)
+    parser.add_argument("table", metavar="TABLE")
+    parser.add_argument("--target", required=True, help="what there is too little of")
+    number = parser.add_mutually_exclusive_group(required=True)
+    number.add_argument("-n", type=int, help="rows to add")
+    number.add_argument("--ratio", type=float, help="rows to add per real row of the class")
+    parser.add_argument("--images", metavar="COLUMN", help="image column (default: image)")
+    parser.add_argument("--compose", action="store_true", help="put the target into the votes of typical galaxies")
+    parser.add_argument("--threshold", type=float, default=0.5, help="vote fraction of a member (default: 0.5)")
+    parser.add_argument("--cut", type=float, help="vote fraction of the questions before it (default: as published)")
+    parser.add_argument("--plan", action="store_true", help="print the plan and what it costs; draw nothing")
+    _add_shared(parser)
+    parser.set_defaults(run=run_augment)
+
+
+def _add_generate(commands: Any) -> None:
+    parser = _command(commands, "generate", "draw a galaxy for every row or prompt", _GENERATE)
+    parser.add_argument("table", metavar="TABLE", nargs="?")
+    parser.add_argument("--prompt", action="append", help="instead of TABLE; may be repeated")
+    parser.add_argument("-n", type=int, help="galaxies per prompt (default: 1)")
+    _add_shared(parser)
+    parser.set_defaults(run=run_generate)
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("drawing")
+    group.add_argument("--weights", default="mini", help="name or folder (default: mini, inside the package)")
+    group.add_argument("--generator", help="generator plug-in (default: the weights' own)")
+    group.add_argument("--steps", type=int, help="sampling steps (default: what the weights recommend)")
+    group.add_argument("--guidance", type=float, help="how strictly the prompt is followed, 1 or more")
+    group.add_argument("--seed", type=int, default=0, help="the same seed draws the same galaxies (default: 0)")
+    group.add_argument("--batch-size", type=int, help="rows drawn together; never changes a pixel")
+    group.add_argument("--threads", type=int, help="processor threads (default: all); never changes a pixel")
+    group = parser.add_argument_group("conditions")
+    group.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
+    group.add_argument("--label-column", help="column of labels")
+    group.add_argument("--labels", metavar="FILE", help='JSON file {"label": "prompt", ...}')
+    group.add_argument("--id-column", help="column of identifiers (default: id, objid, ...)")
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--out", help=".fits, .parquet, or a folder")
+    group.add_argument("--hdus", metavar="FILE", help="also write the new galaxies as image HDUs of this FITS file")
+    group.add_argument("--sheet", metavar="FILE", help="contact sheet (default: OUT with .png)")
+    group.add_argument("--overwrite", action="store_true", help="replace existing output")
+    group.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(commands, "train", "train the embedded model, or go on training", _TRAIN)
+    parts = parser.add_subparsers(title="parts", required=True, metavar="PART")
+    for name, summary in (("autoencoder", "the decoder of the block code"), ("diffusion", "the model that draws")):
+        part = parts.add_parser(name, help=summary, description=f"Train {summary}; goes on if the run exists.")
+        _add_debug(part)
+        part.add_argument("--data", action="append", required=True, help="table with images; may be repeated")
+        part.add_argument("--run", dest="folder", required=True, help="folder of the run")
+        part.add_argument("--recipe", metavar="FILE", help="JSON file with settings of the run (recipe.json shows all)")
+        part.add_argument("--steps", type=int, help="steps altogether")
+        part.add_argument("--images", metavar="COLUMN", default="image", help="image column (default: image)")
+        part.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
+        part.add_argument("--threads", type=int, help="processor threads (default: all)")
+        part.add_argument("--no-progress", action="store_true", help="no progress bar")
+        if name == "diffusion":
+            part.add_argument("--autoencoder", required=True, help="folder of the trained autoencoder")
+        part.set_defaults(run=run_train, part=name)

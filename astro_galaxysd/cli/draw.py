@@ -1,0 +1,121 @@
+"""``galaxysd augment`` and ``galaxysd generate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from astro_galaxysd.cli.inputs import read_json, read_named_table, use_threads
+from astro_galaxysd.cli.outputs import SHOWN, Outputs, choose_outputs, show
+from astro_galaxysd.errors import ConditionError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["run_augment", "run_generate"]
+
+#: Most prompts with a label of their own on a sheet.
+_LABELS = 12
+_TARGETS = ("target", "n", "ratio", "compose", "threshold", "cut")
+
+
+def run_augment(options: argparse.Namespace) -> int:
+    """Plan, draw, write; the sheet shows the new galaxies below those whose votes they have."""
+    from astro_galaxysd import pipeline
+    from astro_galaxysd.images.codec import read_images
+
+    outputs = None if options.plan else choose_outputs(options)
+    table = read_named_table(options.table)
+    choices = _choices(options)
+    request = {key: getattr(options, key) for key in _TARGETS}
+    # Planned here too: to show it, and to set each galaxy beside those that were drawn from its votes.
+    plan = pipeline.plan_augmentation(table, **request, **choices)
+    if outputs is None:
+        return _print_plan(plan)
+    print(f"galaxysd: {_cost(plan)}", file=sys.stderr)
+    result = pipeline.augment_table(
+        table, **request, **choices, **_run(options), images=options.images, out=outputs.table,
+        overwrite=outputs.overwrite,
+    )  # fmt: skip
+    new, column = result[len(table) :], options.images or "image"
+    groups = [(f"synthetic: {options.target}", read_images(new, column=column))]
+    given = _base_images(table, plan[: len(new)], column)
+    if given:
+        groups.insert(0, ("given: the galaxies whose votes the new ones have", given))
+    return show(outputs, new, len(table), column, groups)
+
+
+def _base_images(table: Table, plan: Table, column: str) -> list[Any]:
+    """Images of the galaxies from whose votes the planned rows come, in the order of the plan."""
+    from astro_galaxysd.images.codec import read_images
+    from astro_galaxysd.images.sources import image_items
+
+    if column not in table.colnames:
+        return []
+    items = image_items(table, column)
+    base = dict.fromkeys(int(row) for row in plan["base_row"] if row >= 0)
+    return read_images(items, rows=[row for row in base if items[row] is not None][:SHOWN])
+
+
+def run_generate(options: argparse.Namespace) -> int:
+    """Draw for prompts or the rows of a table, write."""
+    from astropy.table import Table
+
+    from astro_galaxysd import pipeline
+    from astro_galaxysd.images.storage import rehearse_writing, write_table
+
+    if (options.table is None) == (options.prompt is None):
+        raise ConditionError("give either TABLE or --prompt")
+    if options.n is not None and (options.n < 1 or options.table is not None):
+        raise ConditionError(f"-n {options.n}: it is the number of galaxies per --prompt; give at least 1")
+    outputs: Outputs = choose_outputs(options)
+    prompts = (options.prompt or []) * (options.n or 1)
+    table = Table({"prompt": prompts}) if prompts else read_named_table(options.table)
+    rehearse_writing(table[:1], outputs.table, overwrite=outputs.overwrite)
+    result = pipeline.generate(table, **_choices(options), **_run(options))
+    write_table(result, outputs.table, overwrite=outputs.overwrite)
+    return show(outputs, result, 0, "image", _by_prompt(result))
+
+
+def _by_prompt(drawn: Table) -> list[tuple[str, list[Any]]]:
+    """Images by prompt; all together where so many prompts would hide the galaxies."""
+    groups: dict[str, list[Any]] = {}
+    for prompt, pixels in zip(drawn["prompt"], drawn["image"], strict=True):
+        groups.setdefault(str(prompt), []).append(pixels)
+    return list(groups.items()) if len(groups) <= _LABELS else [("one prompt a row", list(drawn["image"]))]
+
+
+def _choices(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments that planning, augmenting and generating share."""
+    return {
+        "weights": options.weights,
+        "generator": options.generator,
+        "steps": options.steps,
+        "guidance": options.guidance,
+        "rng": options.seed,
+        "schema": options.schema,
+        "label_column": options.label_column,
+        "labels": read_json(options.labels, "--labels") if options.labels else None,
+        "id_column": options.id_column,
+    }
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of a run that change no pixel."""
+    use_threads(options.threads)
+    return {"batch_size": options.batch_size, "progress": not options.no_progress}
+
+
+def _cost(plan: Table) -> str:
+    estimate = plan.meta["galaxysd_plan"]["estimate"]
+    if estimate["seconds"] is None:
+        return f"{len(plan)} galaxies to draw"
+    return f"{len(plan)} galaxies to draw, about {estimate['seconds']:.0f} s and {estimate['memory_mb']:.0f} MB"
+
+
+def _print_plan(plan: Table) -> int:
+    print(_cost(plan))
+    for row in plan:
+        print(f"{row['row_id']}  seed {row['seed']}  {row['prompt']}")
+    return 0

@@ -1,0 +1,181 @@
+"""Weights and generators found by name, refused before anything is drawn, estimated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from astro_galaxysd import augment_table, generate, hookimpl, load_generator
+from astro_galaxysd.drawing import estimate, weight_card
+from astro_galaxysd.errors import ConditionError, PluginError, PromptError, UnknownNameError, WeightsError
+from astro_galaxysd.plugins.manager import get_registry
+from astro_galaxysd.plugins.protocols import Generator
+from astro_galaxysd.records import WeightCard
+
+TABLE = Table({"t06_odd_yes": [0.9, 0.1], "t08_merger": [0.8, 0.0], "t01_smooth": [0.7, 0.8]})
+
+
+@pytest.fixture
+def no_drawing(monkeypatch):
+    """The diffusion generator must not draw: the error has to come before."""
+
+    def drawn(*_, **__):
+        pytest.fail("the generator drew although the input is bad")
+
+    monkeypatch.setattr("astro_galaxysd.diffusion.generator.sample_rows", drawn)
+
+
+@pytest.fixture
+def copy(tiny_weights, tmp_path):
+    """A copy of the weights, to be damaged."""
+    return shutil.copytree(tiny_weights, tmp_path / "copy")
+
+
+def refused(weights, **options):
+    return augment_table(TABLE, **{"target": "merger", "n": 1, "weights": weights, "progress": False} | options)
+
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+def truncate(folder):
+    data = (folder / UNET).read_bytes()
+    (folder / UNET).write_bytes(data[: len(data) // 2])
+
+
+def corrupt(folder):
+    data = bytearray((folder / UNET).read_bytes())
+    data[:64] = b"\xff" * 64
+    (folder / UNET).write_bytes(bytes(data))
+
+
+def empty(folder):
+    (folder / UNET).write_bytes(b"")
+
+
+def put_nan(folder):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(folder / UNET)
+    next(iter(tensors.values())).flat[0] = np.nan
+    save_file(tensors, folder / UNET)
+
+
+def drop_a_tensor(folder):
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(folder / UNET)
+    tensors.pop("conv_in.weight")
+    save_file(tensors, folder / UNET)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncate, "unet: the UNet can't be loaded .* copy the weights again"),
+        (corrupt, "unet: the UNet can't be loaded"),
+        (empty, "unet: the UNet can't be loaded"),
+        (put_nan, "holds values that are not finite; the weights are damaged"),
+        (drop_a_tensor, "conv_in.weight"),
+        (lambda folder: (folder / UNET).unlink(), "unet: the UNet can't be loaded"),
+        (lambda folder: shutil.rmtree(folder / "vae"), "no folder vae; copy the complete weights folder again"),
+        (lambda folder: shutil.rmtree(folder / "tokenizer"), "no folder tokenizer"),
+        (lambda folder: (folder / "unet" / "config.json").write_text("{"), "unet: the UNet can't be loaded"),
+        (lambda folder: (folder / "model_index.json").write_text("not JSON"), "model_index.json can't be read"),
+        (lambda folder: (folder / "model_index.json").write_text("[]"), "holds list, not a JSON object"),
+        (lambda folder: (folder / "model_index.json").unlink(), "is missing: not a diffusers weights folder"),
+    ],
+)
+def test_damaged_weights(copy, no_drawing, damage, message):
+    damage(copy)
+    with pytest.raises(WeightsError, match=message):
+        refused(copy)
+
+
+def test_class_that_is_not_a_stock_one(copy, no_drawing):
+    index = json.loads((copy / "model_index.json").read_text())
+    index["vae"] = ["evil", "Autoencoder"]
+    (copy / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match=r"autoencoder \['evil', 'Autoencoder'\] is not AutoencoderTiny"):
+        refused(copy)
+
+
+def test_prompt_too_long(tiny_weights, no_drawing):
+    prompt = "merger, " + ", ".join(["ring galaxy"] * 60) + ", dust lane"
+    with pytest.raises(PromptError, match="prompt too long: .* tokens where .* fit; .*dust lane.* would be lost from"):
+        refused(tiny_weights, target=prompt)
+    with pytest.raises(PromptError, match="prompt too long"):
+        generate(Table({"prompt": [*["ring galaxy"] * 40, prompt]}), weights=tiny_weights, progress=False)
+
+
+@pytest.mark.parametrize("steps", [1, 0, -5, 2.5, 5000])
+def test_steps_out_of_range(tiny_weights, no_drawing, steps):
+    with pytest.raises(ConditionError, match=f"steps = {steps}: give a whole number from 2 to 1000, or None for"):
+        refused(tiny_weights, steps=steps)
+
+
+@pytest.mark.parametrize("guidance", [0.5, -1, np.nan, np.inf])
+def test_guidance_out_of_range(tiny_weights, no_drawing, guidance):
+    with pytest.raises(ConditionError, match="guidance = .*: give 1 .none. to 99, or None for"):
+        refused(tiny_weights, guidance=guidance)
+
+
+def test_load_generator_by_folder_and_name(tiny_weights):
+    class Cards:
+        @hookimpl
+        def galaxysd_register_weights(self):
+            yield WeightCard("small", str(tiny_weights), steps=3, guidance=1.0, revision="pinned")
+
+    get_registry().register(Cards(), name="cards")
+    table = Table({"prompt": ["sdss, merger"], "seed": [7]})
+    by_name = load_generator("small")
+    assert isinstance(by_name, Generator)
+    batch = by_name.generate(table)
+    assert batch.images.shape == (1, 32, 32, 3)
+    assert [batch.meta[key] for key in ("weights", "weights_revision", "steps")] == ["small", "pinned", 3]
+    by_folder = load_generator(tiny_weights, steps=3, guidance=1.0).generate(table)
+    np.testing.assert_array_equal(batch.images, by_folder.images)
+    assert len(by_folder.meta["weights_revision"]) == 40
+
+
+def test_load_generator_of_a_plugin(flow):
+    assert isinstance(load_generator(generator="flow", steps=9), flow)
+    assert flow.made_with == [("mini", 9, None)]
+
+
+def test_unknown_names():
+    with pytest.raises(UnknownNameError, match="unknown weights 'minni': did you mean 'mini'"):
+        load_generator("minni")
+    with pytest.raises(UnknownNameError, match="unknown generator 'difusion': did you mean 'diffusion'"):
+        load_generator(generator="difusion")
+
+
+def test_weights_of_a_missing_package():
+    class Cards:
+        @hookimpl
+        def galaxysd_register_weights(self):
+            yield WeightCard("gone", "package:astro_galaxysd/weights/gone")
+            yield WeightCard("nowhere", "package:no_such_package/weights")
+
+    get_registry().register(Cards(), name="cards")
+    with pytest.raises(WeightsError, match="no weights folder .*gone"):
+        load_generator("gone")
+    with pytest.raises((WeightsError, PluginError), match="no_such_package"):
+        load_generator("nowhere")
+
+
+def test_card_of_a_folder(tiny_weights):
+    card = weight_card(tiny_weights)
+    assert (card.name, card.generator) == ("tiny", "diffusion")
+    assert weight_card("mini").location == "package:astro_galaxysd/weights/mini"
+
+
+def test_estimate_grows_with_the_work():
+    card = WeightCard("x", "y", gflop=100.0, memory=10.0, image_size=64)
+    few, many = (estimate(n, card, steps=10, guidance=2.0) for n in (10, 1000))
+    assert many["seconds"] > 20 * few["seconds"]
+    assert many["memory_mb"] == pytest.approx(10 + 1000 * 64 * 64 * 3 / 1e6, abs=0.1)
