@@ -7,9 +7,12 @@ Nothing heavy is imported before a command needs it, so that help and plug-in li
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from astro_galaxysd.cli.arguments import make_parser
@@ -40,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
         try:
-            return int(options.run(options))
+            with _terminated_is_interrupted():
+                return int(options.run(options))
         except KeyboardInterrupt:
             print("galaxysd: interrupted; nothing was finished yet", file=sys.stderr)
             return 130
@@ -52,6 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for note in [kept] if kept else getattr(error, "__notes__", ()):
                 print(f"galaxysd: {note}", file=sys.stderr)
             return 1
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """What batch systems and `kill` send saves as much as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

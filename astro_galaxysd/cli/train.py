@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from astro_galaxysd.cli.inputs import read_json, use_threads
 
@@ -18,9 +19,13 @@ def run_train(options: argparse.Namespace) -> int:
         settings["steps"] = options.steps
     use_threads(options.threads)
     shared = {"column": options.images, "schema": options.schema, "progress": not options.no_progress}
-    if options.part == "autoencoder":
-        folder = train_autoencoder(options.data, options.folder, settings, **shared)
-    else:
-        folder = train_diffusion(options.data, options.folder, options.autoencoder, settings, **shared)
+    try:
+        if options.part == "autoencoder":
+            folder = train_autoencoder(options.data, options.folder, settings, **shared)
+        else:
+            folder = train_diffusion(options.data, options.folder, options.autoencoder, settings, **shared)
+    except KeyboardInterrupt:
+        print(f"galaxysd: interrupted; the same command goes on from {options.folder}", file=sys.stderr)
+        return 130
     print(f"weights  {folder}")
     return 0

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from astropy.table import Table
 from astro_galaxysd import load_generator, write_table
 from astro_galaxysd.cli import main
 from astro_galaxysd.diffusion.commands import make_recipe, train_autoencoder, train_diffusion
-from astro_galaxysd.diffusion.train import AutoencoderRecipe, DiffusionRecipe
+from astro_galaxysd.diffusion.train import AutoencoderRecipe, AutoencoderRun, DiffusionRecipe
 from astro_galaxysd.errors import TrainingError, UnknownNameError
 
 
@@ -45,6 +47,24 @@ def test_the_two_commands_make_weights_that_draw(data, tmp_path, capsys):
     stored = json.loads((tmp_path / "d" / "recipe.json").read_text())
     assert (stored["steps"], stored["width"]) == (5, [16, 32])
     assert load_generator(weights, steps=2).provenance["weights_revision"] != batch.meta["weights_revision"]
+
+
+def test_terminated_training_keeps_its_step(data, tmp_path, monkeypatch, capsys):
+    first, _ = recipes(tmp_path)
+    advance = AutoencoderRun.advance
+
+    def terminated(run):
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return advance(run)
+
+    monkeypatch.setattr(AutoencoderRun, "advance", terminated)
+    command = ["train", "autoencoder", "--data", data, "--no-progress", "--run", str(tmp_path / "a"), "--recipe", first]
+    assert main(command) == 130
+    assert "interrupted; the same command goes on from" in capsys.readouterr().err
+    monkeypatch.setattr(AutoencoderRun, "advance", advance)
+    assert main(command) == 0
+    assert (tmp_path / "a" / "autoencoder" / "config.json").exists()
 
 
 def test_going_on_is_the_same_as_never_stopping(data, tmp_path):
