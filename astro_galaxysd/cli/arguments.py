@@ -158,4 +158,5 @@ def _add_train(commands: Any) -> None:
         part.add_argument("--no-progress", action="store_true", help="no progress bar")
         if name == "diffusion":
             part.add_argument("--autoencoder", required=True, help="folder of the trained autoencoder")
+            part.add_argument("--start-from", metavar="FOLDER", help="weights that a new run begins with")
         part.set_defaults(run=run_train, part=name)

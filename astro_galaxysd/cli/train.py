@@ -23,7 +23,9 @@ def run_train(options: argparse.Namespace) -> int:
         if options.part == "autoencoder":
             folder = train_autoencoder(options.data, options.folder, settings, **shared)
         else:
-            folder = train_diffusion(options.data, options.folder, options.autoencoder, settings, **shared)
+            folder = train_diffusion(
+                options.data, options.folder, options.autoencoder, settings, start_from=options.start_from, **shared
+            )
     except KeyboardInterrupt:
         print(f"galaxysd: interrupted; the same command goes on from {options.folder}", file=sys.stderr)
         return 130

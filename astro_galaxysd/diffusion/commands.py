@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from astro_galaxysd.diffusion.captions import CaptionStyle
-from astro_galaxysd.diffusion.components import save_components
+from astro_galaxysd.diffusion.components import load_components, save_components
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.runs import Recipe
 from astro_galaxysd.diffusion.train import AutoencoderRecipe, AutoencoderRun, DiffusionRecipe, DiffusionRun
@@ -99,6 +99,7 @@ def train_diffusion(
     autoencoder: str | os.PathLike[str],
     settings: Mapping[str, Any] | None = None,
     *,
+    start_from: str | os.PathLike[str] | None = None,
     column: str = "image",
     schema: str | None = None,
     progress: bool = True,
@@ -113,6 +114,8 @@ def train_diffusion(
         Of the run; of the trained autoencoder.
     settings : mapping, optional
         Fields of `DiffusionRecipe`.
+    start_from : path, optional
+        Weights folder that a new run begins with, with the tokenizer and sizes of the recipe.
     column, schema, progress
         Image column; dialect of the votes; whether to show a bar.
     """
@@ -120,7 +123,9 @@ def train_diffusion(
     recipe = make_recipe(DiffusionRecipe, folder, settings or {})
     training = read_training_set(data, votes=True, column=column, schema=schema)
     run = DiffusionRun(folder, training.images, training.fractions, Path(autoencoder), recipe)
-    run.resume()
+    if not run.resume() and start_from is not None:
+        trained = load_components(start_from)
+        run.start_from({"unet": trained.unet, "text_encoder": trained.text_encoder})
     run.run(progress=progress)
     save_components(run.components(), folder / "weights")
     return folder / "weights"

@@ -118,6 +118,24 @@ class TrainingRun(ABC):
             ) from error
         return True
 
+    def start_from(self, modules: dict[str, torch.nn.Module]) -> None:
+        """Begin with the parameters of trained modules, by their names in the checkpoint.
+
+        Raises
+        ------
+        TrainingError
+            If they have another shape than the recipe's.
+        """
+        try:
+            for name, module in self.modules.items():
+                module.load_state_dict(modules[name].state_dict())
+        except RuntimeError as error:
+            raise TrainingError(
+                f"can't start from weights of another shape: {error}; use the recipe they have"
+            ) from error
+        for average, parameter in zip(self.average, self.parameters, strict=True):
+            average.copy_(parameter.detach())
+
     def save(self) -> None:
         """Write the checkpoint under a temporary name, then rename it."""
         partial = self.checkpoint.with_suffix(".partial")

@@ -6,11 +6,13 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from astropy.table import Table
 
 from astro_galaxysd import load_generator, write_table
 from astro_galaxysd.cli import main
 from astro_galaxysd.diffusion.commands import make_recipe, train_autoencoder, train_diffusion
+from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.train import AutoencoderRecipe, AutoencoderRun, DiffusionRecipe
 from astro_galaxysd.errors import TrainingError, UnknownNameError
 
@@ -65,6 +67,18 @@ def test_terminated_training_keeps_its_step(data, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(AutoencoderRun, "advance", advance)
     assert main(command) == 0
     assert (tmp_path / "a" / "autoencoder" / "config.json").exists()
+
+
+def test_a_new_run_can_begin_with_trained_weights(data, tiny_weights, tmp_path):
+    sizes = {"batch_size": 2, "steps": 1, "width": (16, 32), "text_width": 32, "text_layers": 1}
+    quiet = {**sizes, "learning_rate": 1e-12, "weight_decay": 0.0}
+    vae = tiny_weights / "vae"
+    trained = train_diffusion([data], tmp_path / "d", vae, quiet, start_from=tiny_weights, progress=False)
+    before, after = load_components(tiny_weights).unet, load_components(trained).unet
+    for mine, other in zip(before.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-3, rtol=1e-3)
+    with pytest.raises(TrainingError, match="can't start from weights of another shape"):
+        train_diffusion([data], tmp_path / "e", vae, {**quiet, "width": (16, 48)}, start_from=tiny_weights)
 
 
 def test_going_on_is_the_same_as_never_stopping(data, tmp_path):
