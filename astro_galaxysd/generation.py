@@ -72,7 +72,8 @@ def generate(
     Returns
     -------
     Table
-        A copy with ``image`` (N, H, W, 3) uint8 and the provenance columns; an interrupt keeps the finished rows.
+        A copy with ``image`` (N, H, W, 3) uint8, in place of a column of that name, and the provenance columns; ids and
+        all else are those of the conditions. An interrupt keeps the finished rows.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """How well the autoencoder gives images back, beside block principal components of the same rate.
 
-    python benchmarks/autoencoder.py ../shared/data/gz2/val.parquet -n 600
+    python benchmarks/autoencoder.py votes_and_images.parquet -n 600
 
 Peak signal-to-noise ratio in dB over all pixels, and over the brightest tenth of each image's, since sky dominates the
 first. The peer codes each 8x8x3 block with as many numbers, with the components of the table's own images.

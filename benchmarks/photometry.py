@@ -1,6 +1,6 @@
 """Brightness, sky and colour of drawn galaxies beside real ones of the same votes, and two halves of the real ones.
 
-    python benchmarks/photometry.py ../shared/data/gz2/test.parquet -n 200
+    python benchmarks/photometry.py votes_and_images.parquet -n 200
 
 The real-against-real column is the ceiling: what the same number of galaxies gives where nothing is synthetic.
 """

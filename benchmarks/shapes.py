@@ -1,6 +1,6 @@
 """Are drawn galaxies as round or as flat as they were asked to be? Axis ratios beside those of real galaxies.
 
-    python benchmarks/shapes.py ../shared/data/gz2/test.parquet -n 40
+    python benchmarks/shapes.py votes_and_images.parquet -n 40
 
 Drawn ones have the votes of the real ones. Axis ratio: minor over major axis from the second moments of the central
 source above the sky (photutils), median and quartiles; the real column is what a perfect generator would give.

@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd import augment_table, generate, hookimpl, load_generator
-from astro_galaxysd.drawing import estimate, weight_card
+from astro_galaxysd.drawing import Drawing, estimate, weight_card
 from astro_galaxysd.errors import ConditionError, PluginError, PromptError, UnknownNameError, WeightsError
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.plugins.protocols import Generator
@@ -114,7 +114,7 @@ def test_prompt_too_long(tiny_weights, no_drawing):
 
 @pytest.mark.parametrize("steps", [1, 0, -5, 2.5, 5000])
 def test_steps_out_of_range(tiny_weights, no_drawing, steps):
-    with pytest.raises(ConditionError, match=f"steps = {steps}: give a whole number from 2 to 1000, or None for"):
+    with pytest.raises(ConditionError, match=f"steps = {steps}: give a whole number from 2 to 500, or None for"):
         refused(tiny_weights, steps=steps)
 
 
@@ -179,3 +179,19 @@ def test_estimate_grows_with_the_work():
     few, many = (estimate(n, card, steps=10, guidance=2.0) for n in (10, 1000))
     assert many["seconds"] > 20 * few["seconds"]
     assert many["memory_mb"] == pytest.approx(10 + 1000 * 64 * 64 * 3 / 1e6, abs=0.1)
+
+
+def test_estimate_counts_rows_in_eights():
+    card = weight_card("mini")
+    one, eight, nine = (estimate(n, card, steps=20, guidance=2.0)["seconds"] for n in (1, 8, 9))
+    assert one == pytest.approx(eight, rel=0.5)
+    assert nine > 1.3 * eight
+
+
+def test_a_folder_of_the_same_name_is_not_the_default(tiny_weights, tmp_path, monkeypatch):
+    """Plug-ins choose a generator for the weights that ship, not for a folder that happens to be called so."""
+    folder = shutil.copytree(tiny_weights, tmp_path / "mini")
+    monkeypatch.setattr(type(get_registry()), "select_generator", lambda *_, **__: pytest.fail("asked"))
+    drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), None, weights=folder, steps=2, progress=False)
+    assert drawing.request.generator == "diffusion"
+    assert drawing.run()[0].shape == (1, 32, 32, 3)

@@ -77,7 +77,7 @@ def texts(column: object) -> list[str | None]:
 def _text(value: object) -> str | None:
     if value is None or value != value:
         return None
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def is_synthetic(table: Table) -> np.ndarray:

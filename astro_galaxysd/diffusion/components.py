@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def load_autoencoder(folder: Path) -> AutoencoderTiny:
         return _checked(AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32, **options), Path(folder))
 
 
-def load_components(folder: str | Path) -> Components:
+def load_components(folder: str | os.PathLike[str]) -> Components:
     """Read a diffusers folder; float32, evaluation mode.
 
     Parameters

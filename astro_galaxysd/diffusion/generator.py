@@ -49,7 +49,7 @@ class DiffusionGenerator:
     weights : WeightCard
         Which folder, and how it wants to be sampled.
     steps : int, optional
-        Sampling steps, 2 or more; the card's unless given.
+        Sampling steps, 2 to 500; the card's unless given.
     guidance : float, optional
         Classifier-free guidance, 1 (none) or more; the card's unless given.
     sampler : str, optional
@@ -80,9 +80,9 @@ class DiffusionGenerator:
         self.steps = weights.steps if steps is None else steps
         self.guidance = weights.guidance if guidance is None else guidance
         self.sampler = weights.sampler if sampler is None else sampler
-        if not (isinstance(self.steps, int | np.integer) and 2 <= self.steps <= 1000):
+        if not (isinstance(self.steps, int | np.integer) and 2 <= self.steps <= 500):
             raise ConditionError(
-                f"steps = {self.steps!r}: give a whole number from 2 to 1000, or None for {weights.steps}"
+                f"steps = {self.steps!r}: give a whole number from 2 to 500, or None for {weights.steps}"
             )
         if not 1.0 <= float(self.guidance) < 100:
             raise ConditionError(f"guidance = {self.guidance!r}: give 1 (none) to 99, or None for {weights.guidance}")

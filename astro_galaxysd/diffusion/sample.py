@@ -49,8 +49,10 @@ def make_scheduler(config: dict[str, Any], sampler: str, steps: int) -> Any:
     scheduler = getattr(diffusers, SAMPLERS[sampler]).from_config(_own_keys(config, sampler))
     if sampler == "dpm++" and config.get("rescale_betas_zero_snr"):
         last = scheduler.config.num_train_timesteps - 1
-        spaced = np.unique(np.round(2 + (last - 2) * np.linspace(1, 0, steps) ** 2).astype(int))[::-1]
-        scheduler.set_timesteps(timesteps=spaced.tolist())
+        rounded = np.round(2 + (last - 2) * np.linspace(0, 1, steps) ** 2).astype(int)
+        # near the end rounding makes equal ones of many steps: move each at least one above the last
+        spaced = np.maximum.accumulate(rounded - np.arange(steps)) + np.arange(steps)
+        scheduler.set_timesteps(timesteps=spaced[::-1].tolist())
     else:
         scheduler.set_timesteps(steps)
     return scheduler

@@ -83,14 +83,14 @@ class IsolatedPlugins:
             refuse_unfit(self._manager, plugin)
             if self._manager.register(plugin, name=source.plugin) is None:
                 raise PluginError("was blocked: a plug-in of this name failed before")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._block(source.plugin)
             self._report("load", source, error)
             return False
         self._loaded.append(Loaded(source, plugin))
         return True
 
-    def _report(self, stage: str, source: Source, error: Exception) -> None:
+    def _report(self, stage: str, source: Source, error: BaseException) -> None:
         """Keep a failure, warn of it, and tell the plug-ins that want to know."""
         reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
         self._failures.append(PluginFailure(source.plugin, source.distribution, source.version, reason))
@@ -139,7 +139,7 @@ class IsolatedPlugins:
     def _survive(self, stage: str, plugin: str, call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             source = next(loaded.source for loaded in self._loaded if loaded.source.plugin == plugin)
             warnings.warn(
                 f"{source} failed at {stage!r} and was passed over: {type(error).__name__}: {error}",

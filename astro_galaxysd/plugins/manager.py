@@ -154,7 +154,7 @@ class PluginRegistry(IsolatedPlugins):
             error.add_note(f"raised by {found.source} at stage {stage!r}")
             self.on_error(stage, found.plugin, error)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.on_error(stage, found.plugin, error)
             message = f"{found.source} failed at stage {stage!r}: {type(error).__name__}: {error}"
             raise PluginError(f"{message}; report it to the authors of the plug-in") from error
@@ -176,7 +176,7 @@ class PluginRegistry(IsolatedPlugins):
         try:
             # A hook may be a generator that fails half-way, so reading its answer belongs inside.
             offered = [record for answer in self._ask(loaded, kind.hook) for record in answer]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._report("register", loaded.source, PluginError(f"{kind.hook}: {type(error).__name__}: {error}"))
             return good
         for record in offered:

@@ -49,7 +49,7 @@ def test_own_steps_and_guidance_come_before_the_cards(card):
 
 @pytest.mark.parametrize("steps", [1, 0, -3, 2.5, 5000])
 def test_bad_steps(card, steps):
-    with pytest.raises(ConditionError, match=r"steps = .*: give a whole number from 2 to 1000"):
+    with pytest.raises(ConditionError, match=r"steps = .*: give a whole number from 2 to 500"):
         DiffusionGenerator(card, steps=steps)
 
 

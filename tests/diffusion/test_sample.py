@@ -66,11 +66,13 @@ def test_guidance_of_one_changes_nothing():
     torch.testing.assert_close(guide(conditional, unconditional, 1.0), conditional)
 
 
+@pytest.mark.parametrize("steps", [2, 20, 50, 500])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_first_timestep_is_pure_noise(sampler):
-    scheduler = make_scheduler(dict(SCHEDULER), sampler, 20)
-    assert int(scheduler.timesteps[0]) == 999
-    assert len(scheduler.timesteps) == 20
+def test_as_many_steps_as_asked_for_and_the_first_is_pure_noise(sampler, steps):
+    times = make_scheduler(dict(SCHEDULER), sampler, steps).timesteps
+    assert int(times[0]) == 999
+    assert len(times) == steps
+    assert (times.diff() < 0).all()
 
 
 def test_sky_noise_keeps_its_strength():

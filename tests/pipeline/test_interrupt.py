@@ -45,6 +45,23 @@ def test_generate_keeps_finished_rows(interrupted):
     assert result.meta["galaxysd_run"]["parameters"]["finished"] == 10
 
 
+def test_an_error_carries_what_was_drawn_before_it(catalogue, noise):
+    class Failing:
+        rows = 0
+
+        def generate(self, conditions, *, batch_size=None):
+            self.rows += len(conditions)
+            if self.rows > 16:
+                raise MemoryError("too much")
+            return noise.generate(conditions, batch_size=batch_size)
+
+    whole = augment_table(catalogue, generator=noise, **OPTIONS)
+    with pytest.raises(MemoryError, match="too much") as caught:
+        augment_table(catalogue, generator=Failing(), **OPTIONS)
+    assert "16 of 20 rows were drawn before" in caught.value.__notes__[0]
+    np.testing.assert_array_equal(caught.value.drawn, whole["image"][5:21])
+
+
 def test_nothing_finished(catalogue, interrupted, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         augment_table(catalogue, generator=interrupted(0), out=tmp_path / "out.fits", **OPTIONS)

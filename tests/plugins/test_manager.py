@@ -157,6 +157,16 @@ def test_galaxysd_configure_reaches_early_and_late_plugins():
     assert got[2:] == [("late", 1)]
 
 
+def test_register_hook_that_exits_loses_only_its_own_records():
+    def leave():
+        raise SystemExit(4)
+
+    bad = plugin(galaxysd_register_generators=leave)
+    registry = registry_of(bad=bad, after=offering(spec("after")))
+    with pytest.warns(PluginWarning, match="galaxysd_register_generators: SystemExit: 4"):
+        assert list(registry.records_of("generators")) == ["after"]
+
+
 def test_configure_that_raises_keeps_nobody_from_it():
     got = []
 
