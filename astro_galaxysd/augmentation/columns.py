@@ -2,7 +2,8 @@
 
 Missing is what the column can say already: masked in a masked column, NaN in floats, quantities and positions, NaT in
 dates, None in objects. Integers, booleans and texts have no such value, so that their column becomes a masked one of
-the same dtype. Done by hand because `astropy.table.vstack` cuts texts, drops indices and merges what it should keep.
+the same dtype. Integers that get fractions (votes of 0 and 1) become float64. Done by
+hand because `astropy.table.vstack` cuts texts, drops indices and merges what it should keep.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from astro_galaxysd.errors import ConditionError, ImageError
 __all__ = ["NewValues", "extend_column", "refuse_unknown_kind"]
 
 _MISSING = {"f": np.nan, "c": np.nan, "M": np.datetime64("NaT"), "m": np.timedelta64("NaT"), "O": None}
+
+#: Arithmetic may leave whole numbers this far from whole.
+_WHOLE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def extend_column(column: Any, number: int, new: NewValues | None = None, *, ind
     Returns
     -------
     same type, or MaskedColumn, length N + number
-        Name, unit, format, description and meta are kept; texts may grow wider.
+        Name, unit, format, description and meta are kept; texts may grow wider, and integers become float64 (without
+        a format, which may be one for integers only) where new values are not whole.
 
     Raises
     ------
@@ -127,9 +132,9 @@ def _extend_plain(column: Column, number: int, new: NewValues | None, indexed: b
         values, missing = np.zeros((number, *old.shape[1:]), old.dtype), np.ones(number, dtype=bool)
     else:
         values, missing = _fit(new, old, name)
-    dtype = max(old.dtype, values.dtype, key=lambda d: d.itemsize) if old.dtype.kind in "US" else old.dtype
+    dtype = max(old.dtype, values.dtype, key=lambda d: d.itemsize) if old.dtype.kind in "US" else values.dtype
     masked = isinstance(column, MaskedColumn)
-    kind = old.dtype.kind
+    kind = dtype.kind
     if kind in _MISSING:
         values[missing] = _MISSING[kind]
     elif missing.any() and indexed:
@@ -138,6 +143,8 @@ def _extend_plain(column: Column, number: int, new: NewValues | None, indexed: b
     data[: len(old)], data[len(old) :] = old, values
     attributes = {key: getattr(column, key) for key in ("unit", "format", "description")}
     attributes.update(name=name, meta=copy.deepcopy(column.meta), copy=False)
+    if kind != old.dtype.kind:
+        attributes["format"] = None
     if not masked and (kind in _MISSING or not missing.any()):
         return type(column)(data, **attributes)
     hidden = np.ma.make_mask_none(data.shape, dtype)
@@ -157,7 +164,7 @@ def _last(dtype: np.dtype[Any]) -> Any:
 
 
 def _fit(new: NewValues, old: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values in the column's dtype (texts as wide as they are), and which of them are missing."""
+    """Values in the column's dtype (texts as wide as they are, fractions as float64), and which are missing."""
     number, kind = len(new.values), old.dtype.kind
     missing = np.zeros(number, dtype=bool) if new.missing is None else new.missing.copy()
     if kind == "O":
@@ -177,6 +184,11 @@ def _fit(new: NewValues, old: np.ndarray, name: str) -> tuple[np.ndarray, np.nda
         unknown = np.isnan(values).reshape(number, -1).any(axis=1)
         missing |= unknown
         values[unknown] = 0
+    if kind in "iu" and values.dtype.kind == "f":
+        whole = np.rint(values)
+        if np.any(np.abs(values - whole) > _WHOLE):
+            return values.astype(np.dtype(np.float64).newbyteorder(old.dtype.byteorder)), missing
+        values = whole
     try:
         return values.astype(old.dtype), missing
     except (TypeError, ValueError) as error:

@@ -66,6 +66,9 @@ def append_rows(
 ) -> Table:
     """The table with the planned rows behind its own.
 
+    An integer column whose new values are not all whole, such as votes of 0 and 1, is float64 in the result (real
+    values stay equal), and `drop_synthetic` gives it its dtype back.
+
     Parameters
     ----------
     table : Table or QTable

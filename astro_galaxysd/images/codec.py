@@ -9,11 +9,13 @@ Kinds of image sources (a Table column, or a plain sequence):
 
 Rows may differ in codec and quality: the majority decides how new rows are encoded. They may not differ in size
 or kind, which `check_images` says before any work starts. Floats are mapped by round(255 x); a non-finite pixel
-takes the darkest finite value of its image, in the copy that is returned, never in the table.
+takes the darkest finite value of its image, in the copy that is returned, never in the table. Where a source's floats
+are no multiples of 1/255, new rows are dithered below the level: 256 distinct values would give them away.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +33,10 @@ __all__ = ["ImageFormat", "check_images", "detect_format", "encode_images", "fit
 
 #: Rounding in other programs may leave floats this far outside [0, 1].
 TOLERANCE = 1e-6
+#: Rows that show whether floats are multiples of 1/255.
+_LOOK_AT = 8
+#: Greatest dither in grey levels; at 0.5 rounding would no longer give the level back.
+_DITHER = 0.49
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class ImageFormat:
         numpy dtype of pixels: ``"|u1"``, ``"<f4"``, ... ; ``"bytes"`` or ``"|u1"`` for encoded items.
     encoding : Encoding or None
         For the kind ``"encoded"``: codec, quality and chroma subsampling of most rows.
+    continuous : bool
+        Pixels are floats and, in at least half of the first rows, not all multiples of 1/255.
     """
 
     kind: str
@@ -56,6 +64,7 @@ class ImageFormat:
     container: str = "object"
     dtype: str = "|u1"
     encoding: Encoding | None = None
+    continuous: bool = False
 
 
 def read_images(source: Any, *, column: str = "image", rows: Sequence[int] | None = None) -> list[np.ndarray]:
@@ -86,7 +95,7 @@ def read_images(source: Any, *, column: str = "image", rows: Sequence[int] | Non
 
 
 def detect_format(source: Any, *, column: str = "image") -> ImageFormat:
-    """Find out how `source` keeps its images, from types and headers; nothing is decoded.
+    """Find out how `source` keeps its images, from types, headers and the floats of a few rows; nothing is decoded.
 
     Parameters
     ----------
@@ -155,7 +164,8 @@ def encode_images(images: np.ndarray, image_format: ImageFormat) -> Any:
     -------
     ndarray or list
         ``stack``: shape (N, h, w, 3) of the format's dtype; ``object``: an object array (N,) of arrays, bytes or
-        1-D uint8 arrays; kind ``"hdu"``: a list of ImageHDU.
+        1-D uint8 arrays; kind ``"hdu"``: a list of ImageHDU. Floats of a continuous format are dithered by less than
+        half a grey level, the same way whenever an image has the same pixels; `read_images` gives `images` back.
 
     Raises
     ------
@@ -164,11 +174,14 @@ def encode_images(images: np.ndarray, image_format: ImageFormat) -> Any:
     """
     fitted = fit_size(images, image_format.size)
     if image_format.kind == "hdu":
-        return [image_hdu(_as_dtype(pixels, image_format.dtype)) for pixels in fitted]
+        return [image_hdu(_as_dtype(pixels, image_format)) for pixels in fitted]
     if image_format.container == "stack":
-        return _as_dtype(fitted, image_format.dtype)
+        stack = np.empty(fitted.shape, np.dtype(image_format.dtype))
+        for row, pixels in enumerate(fitted):
+            stack[row] = _as_dtype(pixels, image_format)
+        return stack
     if image_format.encoding is None:
-        return object_array([_as_dtype(pixels, image_format.dtype) for pixels in fitted])
+        return object_array([_as_dtype(pixels, image_format) for pixels in fitted])
     encoded = [encode_image(pixels, image_format.encoding) for pixels in fitted]
     if image_format.dtype == "bytes":
         return object_array(encoded)
@@ -243,7 +256,20 @@ def _majority(items: Any, formats: Sequence[ImageFormat]) -> ImageFormat:
     size, dtype, encoding = (
         Counter(getattr(one, name) for one in formats).most_common(1)[0][0] for name in ("size", "dtype", "encoding")
     )
-    return ImageFormat(formats[0].kind, size, container, dtype, encoding)
+    continuous = False
+    if encoding is None and np.dtype(dtype).kind == "f":
+        rows = [row for row, one in enumerate(formats) if one.dtype == dtype][:_LOOK_AT]
+        continuous = 2 * sum(_is_continuous(items[row], row_name(row)) for row in rows) >= len(rows)
+    return ImageFormat(formats[0].kind, size, container, dtype, encoding, continuous)
+
+
+def _is_continuous(item: Any, where: str) -> bool:
+    """Tell whether float pixels are other than multiples of 1/255, as far as their dtype can say."""
+    values = planes_of(item, where) if kind_of(item, where) == "hdu" else item
+    tolerance = max(TOLERANCE, float(np.finfo(values.dtype).eps) / 2)
+    pixels = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    pixels = pixels[np.isfinite(pixels)]
+    return bool(np.any(np.abs(pixels - np.rint(pixels * 255) / 255) > tolerance))
 
 
 def _pixels(item: Any, where: str) -> np.ndarray:
@@ -276,7 +302,17 @@ def _from_floats(values: np.ndarray, where: str) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def _as_dtype(pixels: np.ndarray, dtype: str) -> np.ndarray:
-    """uint8 pixels in the dtype of a source; floats get [0, 1]."""
-    target = np.dtype(dtype)
-    return (pixels / 255).astype(target) if target.kind == "f" else pixels.astype(target, copy=False)
+def _as_dtype(pixels: np.ndarray, image_format: ImageFormat) -> np.ndarray:
+    """One image of uint8 in the dtype of a source; floats get [0, 1], dithered where the source is continuous."""
+    target = np.dtype(image_format.dtype)
+    if target.kind != "f":
+        return pixels.astype(target, copy=False)
+    plain = (pixels / 255).astype(target)
+    if not image_format.continuous:
+        return plain
+    # Seeded by the pixels, so that neither order nor batch changes a bit.
+    seed = int.from_bytes(hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()[:16], "little")
+    dither = np.random.default_rng(seed).uniform(-_DITHER, _DITHER, pixels.shape)
+    dithered = np.clip((pixels + dither) / 255, 0, 1).astype(target)
+    # Half floats are coarse enough to round a bright pixel into the next level.
+    return np.where(np.rint(dithered.astype(np.float64) * 255) == pixels, dithered, plain).astype(target, copy=False)

@@ -75,6 +75,19 @@ def test_given_values_are_cast_and_nan_is_missing():
     assert masked.tolist() == [1.0, None, 0.5]
 
 
+@pytest.mark.parametrize("dtype", ["<i8", ">i2", "u1"])
+def test_integers_that_get_fractions_become_floats(dtype):
+    column = Column(np.array([1, 0], dtype), name="x", unit="mJy", format="d", description="d")
+    longer = extend_column(column, 3, NewValues(np.array([0.25, 1.0, np.nan])))
+    np.testing.assert_array_equal(longer, [1, 0, 0.25, 1, np.nan])
+    assert longer.dtype == np.dtype("f8").newbyteorder(np.dtype(dtype).byteorder)
+    assert (type(longer), longer.unit, longer.name, longer.description) == (Column, u.mJy, "x", "d")
+    masked = extend_column(MaskedColumn(column, mask=[0, 1]), 2, NewValues(np.array([0.5, np.nan])))
+    assert masked.tolist() == [1, None, 0.5, None]
+    nearly = extend_column(column, 2, NewValues(np.array([1 - 1e-12, 1e-12])))
+    assert (nearly.dtype, nearly.format, nearly.tolist()) == (column.dtype, "d", [1, 0, 1, 0])
+
+
 def test_images_of_another_shape_are_refused():
     column = Column(np.zeros((2, 4, 4, 3), np.uint8), name="image")
     longer = extend_column(column, 1, NewValues(np.full((1, 4, 4, 3), 7, np.uint8)))

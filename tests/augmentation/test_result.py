@@ -213,6 +213,22 @@ def test_dropping_the_new_rows_gives_the_old_table_back(table):
         assert back.meta == table.meta
 
 
+def test_votes_of_0_and_1_get_the_fractions_of_the_plan():
+    table = Table({
+        "t01_smooth": [1, 1, 0], "t01_features_or_disk": [0, 0, 1], "t06_odd_yes": [1, 0, 0], "t06_odd_no": [0, 1, 1],
+        "t08_merger": [1, 0, 0],
+    })  # fmt: skip
+    plan = plan_augmentation(table, target="dust_lane", n=1, compose=True, rng=0)
+    result = append_rows(table, plan, provenance=PROVENANCE)
+    written = ConditionalDialect().write(np.asarray(plan["votes"], dtype=np.float64), table.colnames)
+    assert any(value % 1 for values in written.values() for value in values)
+    for name in table.colnames:
+        np.testing.assert_array_equal(result[name], [*table[name], *written[name]])
+    back = drop_synthetic(result)
+    for name in table.colnames:
+        assert same(back[name], table[name]), name
+
+
 def test_tables_with_prompts_of_their_own_go_on_with_them():
     table = Table({"prompt": ["merger", "ring galaxy"]})
     result = append_rows(table, merger_plan(table), provenance=PROVENANCE)

@@ -168,6 +168,35 @@ class TestFloats:
         assert encoded.max() <= 1
         np.testing.assert_array_equal(read_images(encoded)[0], images[0])
 
+    @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8"])
+    @pytest.mark.parametrize("keep", [np.asarray, list, hdus], ids=["stack", "list", "hdus"])
+    def test_continuous_sources_get_continuous_rows(self, dtype, keep):
+        if keep is hdus and dtype == "<f2":
+            pytest.skip("FITS has no half floats")
+        rng = np.random.default_rng(0)
+        image_format = check_images(keep(rng.random((4, 32, 32, 3)).astype(dtype)), 4)
+        assert image_format.continuous
+        images = rng.integers(0, 256, (3, 32, 32, 3), np.uint8)
+        images[0], images[1] = 0, 255
+        encoded = encode_images(images, image_format)
+        np.testing.assert_array_equal(np.stack(read_images(encoded)), images)
+        assert detect_format(encoded) == image_format
+        values = [np.asarray(item.data if keep is hdus else item) for item in encoded]
+        assert all(item.min() >= 0 and item.max() <= 1 for item in values)
+        assert len(np.unique(values[2])) > (1000 if dtype == "<f2" else 2950)
+        backwards = encode_images(images[::-1], image_format)
+        again = [np.asarray(item.data if keep is hdus else item) for item in backwards[::-1]]
+        assert [item.tobytes() for item in again] == [item.tobytes() for item in values]
+
+    @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8"])
+    def test_quantised_sources_get_quantised_rows(self, dtype):
+        source = (IMAGES / 255).astype(dtype)
+        source[0, 0, 0] = np.nan
+        image_format = detect_format(source)
+        assert not image_format.continuous
+        levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+        assert encode_images(levels, image_format).tobytes() == (levels / 255).astype(dtype).tobytes()
+
     def test_missing_pixels_take_the_darkest_value(self):
         values = np.full((1, 2, 2, 3), 0.8)
         values[0, 0, 0] = np.nan
