@@ -32,6 +32,9 @@ __all__ = [
 COMPOSE_WEIGHT = 1.25
 #: Answers that lead to a composed one get at least their cut and this much.
 LIFT = 0.1
+#: ... and, where a rival leads on too, at least this: what is left for it (0.35) is below every cut, of which 0.430 is
+#: the lowest, so that a prompt never names features of both branches.
+SETTLED = 0.65
 #: A base population smaller than this would show the same few galaxies again and again.
 MINIMUM_BASE = 20
 #: Rows with at least this fraction for 'star or artifact' are no galaxies.
@@ -109,6 +112,8 @@ def _lift_ancestors(fractions: np.ndarray, question: Question) -> None:
         column = np.nan_to_num(fractions[:, INDEX[question.parent]])
         lowest, parent = min(question.cut + LIFT, 1.0), question.parent
         question = QUESTION_OF[parent]
+        if any(leads_on.parent in {a.key for a in question.answers} - {parent} for leads_on in QUESTIONS):
+            lowest = max(lowest, SETTLED)
         _set_question(fractions, question, {parent: np.full(len(column), lowest)}, where=column < lowest)
 
 

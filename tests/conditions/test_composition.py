@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from astro_galaxysd.conditions import composition
 from astro_galaxysd.conditions.prompts import prompts_from_fractions, well_sampled
-from astro_galaxysd.conditions.tree import ANSWERS, INDEX, QUESTION_OF, QUESTIONS
+from astro_galaxysd.conditions.tree import ANSWER_BY_KEY, ANSWERS, INDEX, QUESTION_OF, QUESTIONS
 
 KEYS = [answer.key for answer in ANSWERS]
 
@@ -127,3 +127,20 @@ def test_best_matching_rows_are_the_closest_of_which_there_are_enough():
     assert composition.best_matching_rows(matches, everybody).sum() == 50
     assert composition.best_matching_rows(matches[70:], everybody[70:]).all()
     assert composition.best_matching_rows(matches[:, :0], everybody).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "rivals"),
+    [
+        ("arms_4", ("round galaxy", "cigar shaped", "edge-on galaxy")),
+        ("bar", ("round galaxy", "cigar shaped", "edge-on galaxy")),
+        ("edge_bulge_boxy", ("round galaxy", "cigar shaped", "spiral arms", "bulge prominence")),
+        ("in_between", ("edge-on galaxy", "spiral galaxy", "spiral arms", "bulge prominence")),
+    ],
+)
+def test_no_prompt_names_features_of_both_branches(asked, rivals):
+    rng = np.random.default_rng(0)
+    fractions = np.concatenate([rng.dirichlet(np.ones(len(q.answers)), 300) for q in QUESTIONS], axis=1)
+    prompts = prompts_from_fractions(composition.set_answers(fractions, {asked: 1.25}))
+    assert all(ANSWER_BY_KEY[asked].words in prompt for prompt in prompts)
+    assert [prompt for prompt in prompts if any(rival in prompt for rival in rivals)] == []
