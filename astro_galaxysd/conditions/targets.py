@@ -130,6 +130,11 @@ def _label_target(
     population: Population, name: str, labels: Mapping[str, str], label_column: str | None, selection: Selection
 ) -> Target | None:
     if label_column is None:
+        if _prompt_of(labels, name) and name not in population.table.colnames:
+            raise ConditionError(
+                f"labels= has {name!r}, but label_column= does not say which column holds the labels; columns are "
+                f"{', '.join(population.table.colnames)}"
+            )
         return None
     if label_column not in population.table.colnames:
         raise UnknownNameError("label column", label_column, population.table.colnames)

@@ -176,3 +176,9 @@ def test_free_prompts_are_checked():
 def test_prompts_tell_the_class_where_there_are_no_votes():
     table = Table({"prompt": ["merger", "ring galaxy, {merger:0.5}", "{merger:1.2}, smooth"]})
     assert resolve(table, "merger").mask.tolist() == [True, False, True]
+
+
+def test_labels_without_their_column():
+    table = Table({"cls": ["E", "S", "E"], "prompt": ["smooth", "spiral galaxy", "smooth"]})
+    with pytest.raises(ConditionError, match="labels= has 'E', but label_column= does not say which column.*cls"):
+        resolve(table, "E", labels={"E": "smooth"})
