@@ -197,11 +197,14 @@ def save_components(components: Components, folder: str | Path) -> None:
     """
     with _quiet():
         _write_pipeline(components, Path(folder))
-    # transformers would load the text encoder in the precision its configuration names, and clash with a float32 UNet
-    path = Path(folder) / "text_encoder" / "config.json"
-    config = json.loads(path.read_text())
-    config["dtype"] = "float32"
-    path.write_text(json.dumps(config, indent=2) + "\n")
+    for part in ("unet", "vae", "text_encoder"):
+        path = Path(folder) / part / "config.json"
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)  # where the part was read from is nobody's business
+        if part == "text_encoder":
+            # transformers would load it in the precision its configuration names, and clash with a float32 UNet
+            config["dtype"] = "float32"
+        path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _write_pipeline(components: Components, folder: Path) -> None:
