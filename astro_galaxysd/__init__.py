@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from astro_galaxysd import errors
+    from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
     from astro_galaxysd.images.hdu import to_hdus
     from astro_galaxysd.images.storage import read_table, write_table
     from astro_galaxysd.pipeline import augment_table, drop_synthetic, generate, load_generator, plan_augmentation
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "LappedAutoencoder",
     "__version__",
     "augment_table",
     "drop_synthetic",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "LappedAutoencoder": "diffusion.autoencoder",
     "augment_table": "pipeline",
     "drop_synthetic": "pipeline",
     "generate": "pipeline",

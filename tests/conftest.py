@@ -33,28 +33,27 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     import torch
 
-    from astro_galaxysd.diffusion.autoencoder import BlockComponents, new_autoencoder
+    from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder, fit_linear_code
     from astro_galaxysd.diffusion.components import SCHEDULER, Components, new_text_encoder, new_unet, save_components
     from astro_galaxysd.diffusion.tokenizer import build_tokenizer
 
+    # grey blobs of every brightness, so that images differ with their latents and seldom meet black or white
     rng = np.random.default_rng(0)
-    axes = np.linalg.qr(rng.standard_normal((192, 4)))[0].T
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    components = Components(
-        unet=new_unet(4, width=(16, 32), text_width=32, sample_size=4).eval(),
-        vae=new_autoencoder(
-            BlockComponents(np.full(192, 0.2), axes, np.ones(4)), channels=8, blocks=(1, 0, 0, 0)
-        ).eval(),
-        text_encoder=new_text_encoder(tokenizer, width=32, layers=1).eval(),
-        tokenizer=tokenizer,
-        scheduler=dict(SCHEDULER),
-    )
-    # As it comes, the random decoder draws black: images would be equal whatever they were drawn from.
-    decoder = [layer for layer in components.vae.decoder.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
-    with torch.no_grad():
-        decoder.weight.mul_(6.0)
-        decoder.bias.fill_(0.5)
+    coarse = rng.random((24, 4, 4, 3)).repeat(8, axis=1).repeat(8, axis=2)
+    images = (60 + 120 * coarse + 20 * rng.random((24, 32, 32, 3))).astype(np.uint8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        autoencoder = LappedAutoencoder(4, width=8, depth=1)
+        fit_linear_code(autoencoder, images, steps=50)
+        torch.nn.init.normal_(autoencoder.decoder.sharpen.last.weight, std=0.01)  # a network that has learnt something
+        tokenizer = build_tokenizer()
+        components = Components(
+            unet=new_unet(4, width=(16, 32), text_width=32, sample_size=4).eval(),
+            vae=autoencoder.eval(),
+            text_encoder=new_text_encoder(tokenizer, width=32, layers=1).eval(),
+            tokenizer=tokenizer,
+            scheduler=dict(SCHEDULER),
+        )
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     save_components(components, folder)
     return folder

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
 from astro_galaxysd.errors import WeightsError
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderTiny, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
 __all__ = [
@@ -128,7 +129,7 @@ def new_text_encoder(tokenizer: CLIPTokenizer, *, width: int = 128, layers: int 
     return model
 
 
-def load_autoencoder(folder: Path) -> AutoencoderTiny:
+def load_autoencoder(folder: Path) -> LappedAutoencoder:
     """Read an autoencoder's folder; evaluation mode, float32.
 
     Raises
@@ -136,11 +137,11 @@ def load_autoencoder(folder: Path) -> AutoencoderTiny:
     WeightsError
         If the folder is not there or can't be read.
     """
-    from diffusers import AutoencoderTiny
-
     with _reading(Path(folder), "autoencoder"):
         options = {"local_files_only": True, "output_loading_info": True}
-        return _checked(AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32, **options), Path(folder))
+        loaded = LappedAutoencoder.from_pretrained(folder, torch_dtype=torch.float32, **options)
+        autoencoder: LappedAutoencoder = _checked(loaded, Path(folder))
+        return autoencoder
 
 
 def load_components(folder: str | os.PathLike[str]) -> Components:
@@ -165,11 +166,7 @@ def load_components(folder: str | os.PathLike[str]) -> Components:
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
     if missing:
         raise WeightsError(f"{folder}: no folder {', '.join(missing)}; copy the complete weights folder again")
-    vae_class = getattr(diffusers, str(index.get("vae", ["", ""])[1]), None)
-    if vae_class not in (diffusers.AutoencoderTiny, diffusers.AutoencoderKL):
-        raise WeightsError(
-            f"{folder}: autoencoder {index.get('vae')} is not AutoencoderTiny or AutoencoderKL of diffusers"
-        )
+    vae_class = _autoencoder_class(folder, index.get("vae"))
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     with _reading(folder / "unet", "UNet"):
         unet = _checked(
@@ -187,6 +184,25 @@ def load_components(folder: str | os.PathLike[str]) -> Components:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
     return Components(unet, vae, text_encoder, tokenizer, scheduler, revision=folder_revision(folder))
+
+
+def _autoencoder_class(folder: Path, entry: Any) -> Any:
+    """The class that `entry` of model_index.json names, if it is one of those that are known to be safe."""
+    import diffusers
+
+    known = {
+        ("diffusers", "AutoencoderTiny"): diffusers.AutoencoderTiny,
+        ("diffusers", "AutoencoderKL"): diffusers.AutoencoderKL,
+        # diffusers looks the class up where it lives, and wants that module imported
+        (LappedAutoencoder.__module__, "LappedAutoencoder"): LappedAutoencoder,
+    }
+    found = known.get(tuple(entry) if isinstance(entry, list) else entry)
+    if found is None:
+        raise WeightsError(
+            f"{folder}: autoencoder {entry} is not AutoencoderTiny or AutoencoderKL of diffusers, "
+            f"nor LappedAutoencoder of {LappedAutoencoder.__module__}"
+        )
+    return found
 
 
 def save_components(components: Components, folder: str | Path) -> None:
