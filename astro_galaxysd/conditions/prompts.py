@@ -180,7 +180,9 @@ def well_sampled(fractions: np.ndarray, question: Question) -> np.ndarray:
     return good
 
 
-def tags_from_fractions(fractions: np.ndarray, *, minimum: float = MENTIONED) -> list[list[tuple[str, float]]]:
+def tags_from_fractions(
+    fractions: np.ndarray, *, minimum: float = MENTIONED, cuts: bool = True
+) -> list[list[tuple[str, float]]]:
     """Answers worth a mention, a list of (words, vote fraction) for every row, in the order of the tree.
 
     Parameters
@@ -188,11 +190,13 @@ def tags_from_fractions(fractions: np.ndarray, *, minimum: float = MENTIONED) ->
     fractions : ndarray, shape (N, 37)
         Conditional vote fractions in [0, 1], NaN where not asked.
     minimum : float
-        Answers below this fraction, without prompt words or of a question that is not well sampled stay out.
+        Answers below this fraction or without prompt words stay out.
+    cuts : bool
+        Whether answers of a question that is not `well_sampled` stay out.
     """
     rows: list[list[tuple[str, float]]] = [[] for _ in range(len(fractions))]
     for question in QUESTIONS:
-        sampled = well_sampled(fractions, question)
+        sampled = well_sampled(fractions, question) if cuts else np.ones(len(fractions), dtype=bool)
         for answer in question.answers:
             if answer.words:
                 column = fractions[:, INDEX[answer.key]]

@@ -94,4 +94,5 @@ def encode_prompts(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompt
     """Hidden states of weighted prompts, shape (N, L, D), float32; arguments and errors as `tokenise`."""
     ids, weights = tokenise(tokenizer, prompts)
     device = text_encoder.device
-    return apply_weights(text_encoder(ids.to(device)).last_hidden_state, weights.to(device))
+    hidden = text_encoder(ids.to(device)).last_hidden_state.float()  # means need more digits than bf16 has
+    return apply_weights(hidden, weights.to(device))

@@ -7,56 +7,31 @@ so an interrupted run goes on with the same batches and noise, and ends in the s
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from astro_galaxysd.diffusion.engine import Engine
+from astro_galaxysd.diffusion.recipes import Recipe
+from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import OutputError, TrainingError
 
-__all__ = ["Recipe", "TrainingRun"]
+__all__ = ["CHECKPOINT", "TrainingRun"]
 
+#: Name of the checkpoint in a run's folder.
+CHECKPOINT = "checkpoint.pt"
 _LOG_EVERY = 100
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What every run has; stored beside its checkpoint.
-
-    Parameters
-    ----------
-    batch_size, steps : int
-        Images a step; steps altogether.
-    learning_rate, warmup, cooldown
-        AdamW's peak rate; steps of linear rise; share of the steps at the end that falls linearly to zero.
-    weight_decay, clip : float
-        AdamW's decay; largest gradient norm.
-    ema : float
-        Decay of the averaged weights, which are the ones that are kept.
-    seed : int
-        Of the initial weights and of every step.
-    """
-
-    batch_size: int
-    steps: int
-    learning_rate: float
-    warmup: int = 300
-    cooldown: float = 0.25
-    weight_decay: float = 1e-3
-    clip: float = 1.0
-    ema: float = 0.999
-    seed: int = 20261121
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        rise = (step + 1) / self.warmup
-        fall = (self.steps - step) / max(self.cooldown * self.steps, 1)
-        return self.learning_rate * max(min(1.0, rise, fall), 0.0)
+_LOG_COLUMNS = ("step", "images", "loss", "gradient", "rate", "images_per_second", "unix_time")
 
 
 class TrainingRun(ABC):
@@ -68,30 +43,48 @@ class TrainingRun(ABC):
         Checkpoint, log and recipe live here.
     recipe : Recipe
     modules : dict of str to torch.nn.Module
-        What is trained, by the name it has in the checkpoint.
-    images : ndarray, shape (N, H, H, 3), uint8
-        Training images.
+        What is trained, by the name it has in the checkpoint; parameters that need no gradient stay as they are.
+    data : TrainingSet
+    engine : Engine
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, modules: dict[str, torch.nn.Module], images: np.ndarray) -> None:
-        self.folder, self.recipe, self.modules, self.images = Path(folder), recipe, modules, images
-        self.device = next(iter(modules.values())).parameters().__next__().device
-        self.parameters = [p for module in modules.values() for p in module.parameters()]
-        self.average = [p.detach().clone() for p in self.parameters]
+    def __init__(
+        self, folder: Path, recipe: Recipe, modules: dict[str, torch.nn.Module], data: TrainingSet, engine: Engine
+    ) -> None:
+        self.folder, self.recipe, self.modules, self.data, self.engine = Path(folder), recipe, modules, data, engine
+        self.parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
+        self.average = [p.detach().clone() for p in self.parameters] if recipe.ema else []
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
+            self.parameters,
+            lr=recipe.learning_rate,
+            betas=(recipe.betas[0], recipe.betas[1]),
+            weight_decay=recipe.weight_decay,
         )
         self.step = 0
-        self._losses: list[float] = []
+        self._since_log: list[tuple[float, float]] = []
+        self._logged = time.time()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.engine.device
+
+    def rng(self, step: int) -> np.random.Generator:
+        """The source of everything random in a step."""
+        return np.random.default_rng([self.recipe.seed, step])
 
     @abstractmethod
-    def loss(self, step: int) -> torch.Tensor:
-        """Loss of one step's batch."""
+    def rows(self, step: int) -> np.ndarray:
+        """Rows of the training set in a step's batch, shape (batch_size,)."""
+
+    @abstractmethod
+    def loss(self, step: int, part: slice) -> torch.Tensor:
+        """Mean loss of a part of a step's batch."""
 
     @property
     def checkpoint(self) -> Path:
         """Where the run goes on from."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def resume(self) -> bool:
         """Load the checkpoint if there is one; say whether there was.
@@ -99,26 +92,40 @@ class TrainingRun(ABC):
         Raises
         ------
         TrainingError
-            If it is damaged or belongs to a model of another shape.
+            If it is damaged, or belongs to a model of another shape or to other data.
         """
         if not self.checkpoint.exists():
             return False
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            for name, module in self.modules.items():
-                module.load_state_dict(state[name])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for mine, stored in zip(self.average, state["average"], strict=True):
-                mine.copy_(stored)
-            self.step = int(state["step"])
+            same_data = state["data"] == self._data_hash()
+            if same_data:
+                self._restore(state)
         except Exception as error:  # torch raises pickle, zip, key and runtime errors for damaged files
             raise TrainingError(
                 f"{self.checkpoint}: can't go on from this checkpoint ({error}). "
                 "Use the recipe it was made with, or start in another folder."
             ) from error
+        if not same_data:
+            raise TrainingError(
+                f"{self.checkpoint}: this run was made with other training rows than the {len(self.data.ids)} given. "
+                "Give the same tables, or begin another run with --start-from."
+            )
         return True
 
-    def start_from(self, modules: dict[str, torch.nn.Module]) -> None:
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        for name, module in self.modules.items():
+            _load_trained(module, state[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for mine, stored in zip(self.average, state["average"], strict=True):
+            mine.copy_(stored)
+        self.engine.restore(state["engine"])
+        self.step = int(state["step"])
+
+    def _data_hash(self) -> str:
+        return hashlib.sha256("\n".join(self.data.ids).encode()).hexdigest()
+
+    def start_from(self, modules: Mapping[str, torch.nn.Module]) -> None:
         """Begin with the parameters of trained modules, by their names in the checkpoint.
 
         Raises
@@ -133,20 +140,30 @@ class TrainingRun(ABC):
             raise TrainingError(
                 f"can't start from weights of another shape: {error}; use the recipe they have"
             ) from error
-        for average, parameter in zip(self.average, self.parameters, strict=True):
+        self._average_is_current()
+
+    def _average_is_current(self) -> None:
+        for average, parameter in zip(self.average, self.parameters, strict=bool(self.average)):
             average.copy_(parameter.detach())
 
     def save(self) -> None:
         """Write the checkpoint under a temporary name, then rename it."""
+        if self.engine.rank:
+            return
         partial = self.checkpoint.with_suffix(".partial")
-        state = {name: module.state_dict() for name, module in self.modules.items()}
+        state: dict[str, Any] = {name: _trained(module) for name, module in self.modules.items()}
+        state |= {
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "engine": self.engine.state(),
+            "step": self.step,
+            "data": self._data_hash(),
+        }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(
-                {**state, "optimizer": self.optimizer.state_dict(), "average": self.average, "step": self.step}, partial
-            )
+            torch.save(state, partial)
             os.replace(partial, self.checkpoint)
-            (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
+            (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1) + "\n")
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             partial.unlink(missing_ok=True)
             raise OutputError(
@@ -159,62 +176,198 @@ class TrainingRun(ABC):
         Raises
         ------
         TrainingError
-            If the loss is not finite; the last checkpoint is kept.
+            If the loss is not finite, or memory does not suffice; the last checkpoint is kept.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.step)
-        loss = self.loss(self.step)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss.item()} at step {self.step}; the last checkpoint in {self.folder} is kept. "
-                "Lower learning_rate and go on from it."
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+        torch.manual_seed(int(self.rng(self.step).integers(2**62)))  # for layers with randomness of their own
+        with self._explained():
+            loss = self.engine.total(self._gradients())
+            if not np.isfinite(loss):
+                raise self._not_finite(loss)
+            norm = self.engine.update(self.optimizer, self.parameters, self.recipe.clip)
+        if self.average:
+            decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         self.step += 1
-        return float(loss.detach())
+        self._since_log.append((loss, norm))
+        return loss
 
-    def run(self, *, every_seconds: float = 600.0, progress: bool = True) -> None:
-        """Train up to the recipe's steps; save every `every_seconds`, at the end and when interrupted."""
+    def _gradients(self) -> float:
+        """Gradients of this process's share of the batch, piece by piece; return the share's part of the mean loss."""
+        size, total = self.recipe.batch_size, 0.0
+        pieces = np.array_split(np.arange(size), self.recipe.accumulate * self.engine.processes)
+        for piece in pieces[self.engine.rank :: self.engine.processes]:
+            if not len(piece):
+                continue
+            part = self.loss(self.step, slice(int(piece[0]), int(piece[-1]) + 1)) * (len(piece) / size)
+            self.engine.backward(part)
+            total += float(part.detach())
+        return total
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn a lack of memory into an error that says what to lower."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, TrainingError) or not _is_lack_of_memory(error):
+                raise
+            recipe = self.recipe
+            raise TrainingError(
+                f"out of memory at step {self.step} with batch_size = {recipe.batch_size} in accumulate = "
+                f"{recipe.accumulate} piece(s). Raise accumulate (the result stays the same), set checkpointing = true "
+                "or lower batch_size; the last checkpoint is kept."
+            ) from error
+
+    def _not_finite(self, loss: float) -> TrainingError:
+        ids = [self.data.ids[row] for row in self.rows(self.step)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record = self.folder / "not_finite.json"
+        record.write_text(json.dumps({"step": self.step, "loss": str(loss), "ids": ids}, indent=1) + "\n")
+        some = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more, all in {record.name}" if len(ids) > 8 else "")
+        return TrainingError(
+            f"the loss became {loss} at step {self.step} with the rows {some}; the last checkpoint in {self.folder} "
+            "is kept. Look at these rows, or lower learning_rate, and go on from it."
+        )
+
+    def run(
+        self,
+        *,
+        every_seconds: float = 600.0,
+        progress: bool = True,
+        until: float | None = None,
+        watch: Callable[[TrainingRun], None] | None = None,
+        watch_every: int = 0,
+    ) -> bool:
+        """Train up to the recipe's steps; save every `every_seconds`, at the end and when interrupted.
+
+        Parameters
+        ----------
+        every_seconds : float
+            Between checkpoints.
+        progress : bool
+            Whether to show a bar.
+        until : float, optional
+            Unix time to stop at, as if interrupted.
+        watch : callable, optional
+            Called with the run, whose networks hold the averaged weights meanwhile, every `watch_every` steps and
+            after the last.
+        watch_every : int
+
+        Returns
+        -------
+        bool
+            Whether the last step was done.
+        """
         from tqdm import tqdm
 
-        saved = time.monotonic()
-        finite = True
-        with tqdm(total=self.recipe.steps, initial=self.step, disable=not progress, mininterval=5) as bar:
+        self._trim_log()
+        saved = self._logged = time.time()
+        finite, steps = True, self.recipe.steps
+        bar = tqdm(total=steps, initial=self.step, disable=not progress or self.engine.rank > 0, mininterval=5)
+        with bar:
             try:
-                while self.step < self.recipe.steps:
-                    self._losses.append(self.advance())
+                while self.step < steps and not (until and time.time() > until):
+                    self.advance()
                     bar.update()
-                    if self.step % _LOG_EVERY == 0:
+                    if self.step % _LOG_EVERY == 0 or self.step == steps:
                         self._log()
-                    if time.monotonic() - saved > every_seconds:
+                    if watch and (self.step == steps or (watch_every and self.step % watch_every == 0)):
                         self.save()
-                        saved = time.monotonic()
+                        self._watch(watch)
+                    if time.time() - saved > every_seconds:
+                        self.save()
+                        saved = time.time()
             except TrainingError:
                 finite = False
                 raise
             finally:
                 if finite:
+                    self._log()
                     self.save()
+        return self.step >= steps
+
+    def _watch(self, watch: Callable[[TrainingRun], None]) -> None:
+        if self.engine.rank == 0:
+            with self.averaged():
+                watch(self)
+        self.engine.wait()
+        self._logged = time.time()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the networks hold the averaged weights and do not train."""
+        training = {name: module.training for name, module in self.modules.items()}
+        current = [p.detach().clone() for p in self.parameters] if self.average else []
+        self.use_average()
+        try:
+            yield
+        finally:
+            for mine, value in zip(self.parameters, current, strict=bool(current)):
+                mine.data.copy_(value)
+            for name, module in self.modules.items():
+                module.train(training[name])
 
     def use_average(self) -> None:
-        """Put the averaged weights into the modules, which stop training."""
-        for mine, average in zip(self.parameters, self.average, strict=True):
+        """Put the averaged weights, if there are any, into the networks, which stop training."""
+        for mine, average in zip(self.parameters, self.average, strict=bool(self.average)):
             mine.data.copy_(average)
         for module in self.modules.values():
             module.eval()
 
-    def _log(self) -> None:
+    def _trim_log(self) -> None:
+        """Forget what a lost stretch after the checkpoint had logged."""
         path = self.folder / "log.csv"
+        if self.engine.rank or not path.exists():
+            return
+        with path.open(newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.step]
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, _LOG_COLUMNS, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _log(self) -> None:
+        since, self._since_log = self._since_log, []
+        if self.engine.rank or not since:
+            return
+        path, now = self.folder / "log.csv", time.time()
         self.folder.mkdir(parents=True, exist_ok=True)
         new = not path.exists()
-        row = [self.step, self.step * self.recipe.batch_size, f"{np.mean(self._losses):.5f}",
-               f"{self.recipe.rate(self.step):.2e}", f"{time.time():.0f}"]  # fmt: skip
+        loss, norm = np.mean(since, axis=0)
+        speed = len(since) * self.recipe.batch_size / max(now - self._logged, 1e-6)
         with path.open("a", newline="") as stream:
             writer = csv.writer(stream)
-            writer.writerows([["step", "images", "loss", "rate", "unix_time"], row] if new else [row])
-        self._losses.clear()
+            if new:
+                writer.writerow(_LOG_COLUMNS)
+            writer.writerow([self.step, self.step * self.recipe.batch_size, f"{loss:.5f}", f"{norm:.3f}",
+                             f"{self.recipe.rate(self.step - 1):.2e}", f"{speed:.1f}", f"{now:.0f}"])  # fmt: skip
+        self._logged = now
+
+
+def _trained(module: torch.nn.Module) -> dict[str, Any]:
+    """What of a module a checkpoint must hold: everything, or where most is frozen (adapters), what is trained."""
+    state = module.state_dict()
+    trained = {name for name, value in module.named_parameters() if value.requires_grad}
+    frozen = {name for name, value in module.named_parameters() if not value.requires_grad}
+    return {name: value for name, value in state.items() if not (frozen and name in frozen and _is_adapted(trained))}
+
+
+def _is_adapted(names: set[str]) -> bool:
+    return any("lora_" in name for name in names)
+
+
+def _load_trained(module: torch.nn.Module, state: Mapping[str, Any]) -> None:
+    """Load what `_trained` gave; frozen parameters beside adapters may be absent, nothing else."""
+    missing, unexpected = module.load_state_dict(state, strict=False)
+    frozen = {name for name, value in module.named_parameters() if not value.requires_grad}
+    if unexpected or not set(missing) <= frozen:
+        names = ", ".join(sorted([*unexpected, *(set(missing) - frozen)])[:5])
+        raise KeyError(f"parameters do not fit: {names}")
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -166,6 +166,6 @@ def _refuse_existing_folder(target: Path, overwrite: bool, ours: Callable[[Path]
         raise OutputExistsError(f"{str(target)!r} is a file; choose another name for the folder")
     if any(target.iterdir()) and not ours(target):
         raise OutputExistsError(
-            f"the folder {str(target)!r} holds files that are no table of this package; it is not overwritten: "
+            f"the folder {str(target)!r} holds files that this package did not write; it is not overwritten: "
             "choose another name"
         )

@@ -114,7 +114,7 @@ def test_existing_output(catalogue, noise, untouchable, tmp_path):
 
 def test_foreign_folder_is_never_replaced(catalogue, untouchable, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputExistsError, match="holds files that are no table of this package"):
+    with pytest.raises(OutputExistsError, match="holds files that this package did not write"):
         augment_table(catalogue, generator=untouchable, out=tmp_path, overwrite=True, **OPTIONS)
 
 

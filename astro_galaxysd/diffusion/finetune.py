@@ -1,0 +1,333 @@
+"""Fine-tuning: a complete model such as Stable Diffusion 1.5 goes on learning from galaxies with votes.
+
+Any diffusers folder of `UNet2DConditionModel`, `CLIPTextModel`, `CLIPTokenizer` and a known autoencoder serves as base.
+Either all weights of the UNet, and of the text encoder if wanted, are trained, or low-rank adapters on the projections
+of their attention: W + B A, B being zero at first (Hu et al. 2021). Autoencoder and tokenizer stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from astro_galaxysd.conditions.prompts import SURVEY
+from astro_galaxysd.diffusion.components import Components, load_components, save_components
+from astro_galaxysd.diffusion.diffuse import ConditionedRun
+from astro_galaxysd.diffusion.engine import Engine
+from astro_galaxysd.diffusion.recipes import FinetuneRecipe
+from astro_galaxysd.diffusion.trainingset import TrainingSet
+from astro_galaxysd.errors import MissingDependencyError, TrainingError, UnknownNameError, WeightsError
+
+if TYPE_CHECKING:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+__all__ = ["ADAPTED", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "fit_tags", "merge_adapters"]
+
+#: What a network can predict.
+PREDICTIONS = ("epsilon", "v_prediction")
+#: Layers that adapters are put on: queries, keys, values and outputs of the attention, by their names in each network.
+ADAPTED = {
+    "unet": ("to_q", "to_k", "to_v", "to_out.0"),
+    "text_encoder": ("q_proj", "k_proj", "v_proj", "out_proj"),
+}
+#: The part of a scheduler's configuration that is the noise schedule, not the choice of a sampler.
+_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type",
+             "rescale_betas_zero_snr", "timestep_spacing", "steps_offset")  # fmt: skip
+
+
+def finetune_schedule(base: dict[str, Any], prediction: str, *, zero_snr: bool) -> dict[str, Any]:
+    """The noise schedule to train and draw with.
+
+    Parameters
+    ----------
+    base : dict
+        Configuration of the base's scheduler.
+    prediction : str
+        One of `PREDICTIONS`.
+    zero_snr : bool
+        Whether the last step is pure noise: betas are rescaled and samplers start at the last timestep (Lin et al.
+        2023). Otherwise the betas are the base's.
+
+    Raises
+    ------
+    UnknownNameError
+        If `prediction` is not known.
+    TrainingError
+        If noise should be predicted from pure noise.
+    """
+    if prediction not in PREDICTIONS:
+        raise UnknownNameError("prediction", prediction, PREDICTIONS)
+    if zero_snr and prediction == "epsilon":
+        raise TrainingError(
+            "recipe: zero_snr = true with prediction = epsilon: where there is only noise, predicting it teaches "
+            "nothing; set prediction = v_prediction"
+        )
+    schedule = {name: base[name] for name in _SCHEDULE if base.get(name) is not None}
+    schedule |= {"prediction_type": prediction, "rescale_betas_zero_snr": zero_snr}
+    return schedule | ({"timestep_spacing": "trailing"} if zero_snr else {})
+
+
+class FinetuneRun(ConditionedRun):
+    """Trains a base on.
+
+    Images may have any square size whose latents the base can halve often enough, from 64 px on for Stable Diffusion:
+    its networks are convolutions and attention, which have no size of their own. The weights draw images of the size
+    they were trained with.
+
+    Parameters
+    ----------
+    folder, data
+        As `TrainingRun`; the images are brought to the recipe's `image_size`.
+    base : Path
+        A diffusers folder, safetensors.
+    recipe : FinetuneRecipe
+
+    Raises
+    ------
+    WeightsError
+        If the base is missing, damaged, or its parts do not belong together.
+    TrainingError
+        If the recipe asks for what the base or the device can't do, images are too small, or no galaxy has votes.
+    UnknownNameError
+        If the recipe's prediction is not known.
+    MissingDependencyError
+        If adapters are wanted and peft is not installed.
+
+    References
+    ----------
+    Hu, E. J. et al. 2021, arXiv 2106.09685. Lin, S. et al. 2023, arXiv 2305.08891.
+    """
+
+    recipe: FinetuneRecipe
+
+    def __init__(self, folder: Path, data: TrainingSet, base: Path, recipe: FinetuneRecipe) -> None:
+        engine = Engine(recipe.precision)
+        torch.manual_seed(recipe.seed)
+        components = _load_base(Path(base))
+        self.base_revision = components.revision
+        _check_adaptable(components, recipe)
+        components.scheduler = finetune_schedule(components.scheduler, recipe.prediction, zero_snr=recipe.zero_snr)
+        data = _fitted(data, recipe.image_size)
+        _check_data(data, components)
+        _set_image_size(components, data.images.shape[1])
+        trained = ("unet", "text_encoder") if recipe.train_text_encoder else ("unet",)
+        for name in trained:
+            _make_trainable(getattr(components, name), name, recipe.lora_rank)
+        for network in (components.unet, components.vae, components.text_encoder):
+            network.to(engine.device)
+        self._adapters: dict[str, dict[str, torch.Tensor]] = {}
+        super().__init__(folder, data, recipe, components, engine, share=torch.ones(1, 1, 1, 1), trained=trained)
+        self.tags = fit_tags(self.tags, self.tokenizer)
+
+    def resume(self) -> bool:
+        """Load the checkpoint if there is one; say whether there was.
+
+        Raises
+        ------
+        TrainingError
+            As `TrainingRun.resume`, and if the run was begun with another base.
+        """
+        record = self.folder / "base.json"
+        if self.checkpoint.exists() and record.exists():
+            begun = json.loads(record.read_text()).get("revision")
+            if begun != self.base_revision:
+                raise TrainingError(
+                    f"{self.folder}: this run was begun with a base of revision {begun}, this one is "
+                    f"{self.base_revision}; give the same --base, or start in another folder"
+                )
+        return super().resume()
+
+    def save(self) -> None:
+        """Write the checkpoint, and which base it belongs to."""
+        super().save()
+        if self.engine.rank == 0:
+            (self.folder / "base.json").write_text(json.dumps({"revision": self.base_revision}) + "\n")
+
+    def components(self) -> Components:
+        """The averaged weights on the processor, adapters merged, ready to sample or save; ends the run's training."""
+        components = super().components()
+        if self.recipe.lora_rank and not self._adapters:
+            self._adapters = self._adapter_layers()
+            for module in self.modules.values():
+                merge_adapters(module)
+        return components
+
+    def export(self, folder: Path) -> None:
+        """Write the complete weights; ends the run's training.
+
+        A run of adapters writes them by themselves too: ``lora`` in the run's folder is what
+        ``StableDiffusionPipeline.load_lora_weights`` takes, to be used with the base.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the weights.
+        """
+        from diffusers import StableDiffusionPipeline
+
+        components = self.components()
+        if self._adapters:
+            StableDiffusionPipeline.save_lora_weights(
+                self.folder / "lora", **{f"{name}_lora_layers": layers for name, layers in self._adapters.items()}
+            )
+        save_components(components, folder)
+
+    def _adapter_layers(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Adapters of each trained network by their names in the file, on the processor."""
+        from peft.utils import get_peft_model_state_dict
+
+        return {
+            name: {key: value.detach().cpu().clone() for key, value in get_peft_model_state_dict(module).items()}
+            for name, module in self.modules.items()
+        }
+
+
+def _load_base(base: Path) -> Components:
+    """The base's networks, which must belong together."""
+    if not base.is_dir():
+        raise WeightsError(
+            f"no folder {str(base)!r} to start from; give a diffusers folder, for example one made by "
+            "`hf download stable-diffusion-v1-5/stable-diffusion-v1-5 --local-dir sd15`"
+        )
+    components = load_components(base)
+    reads, writes = components.unet.config.cross_attention_dim, components.text_encoder.config.hidden_size
+    if reads != writes:
+        raise WeightsError(
+            f"{base}: the UNet reads prompts of {reads} numbers a token, the text encoder gives {writes}; "
+            "they do not belong together"
+        )
+    channels, latents = components.unet.config.in_channels, components.vae.config.latent_channels
+    if channels != latents:
+        raise WeightsError(
+            f"{base}: the UNet takes {channels} channels, the autoencoder gives {latents}; give a text-to-image "
+            "model, not one for inpainting"
+        )
+    return components
+
+
+def _check_adaptable(components: Components, recipe: FinetuneRecipe) -> None:
+    """Adapters go on with what the base predicts: another target is more than a low rank can learn."""
+    predicts = components.scheduler.get("prediction_type", "epsilon")
+    if recipe.lora_rank < 0:
+        raise TrainingError(f"recipe: lora_rank = {recipe.lora_rank}; give the adapters' rank, or 0 for all weights")
+    if recipe.lora_rank and recipe.prediction in PREDICTIONS and recipe.prediction != predicts:
+        raise TrainingError(
+            f"recipe: adapters can't turn a base that predicts {predicts} to prediction = {recipe.prediction}; "
+            f"set prediction = {predicts}, or lora_rank = 0"
+        )
+
+
+def _fitted(data: TrainingSet, size: int) -> TrainingSet:
+    """The set with its images of the wanted size."""
+    if size < 0:
+        raise TrainingError(f"recipe: image_size = {size}; give pixels, or 0 for the images as they are")
+    if not size or data.images.shape[1:3] == (size, size):
+        return data
+    from astro_galaxysd.images.codec import fit_size  # astropy comes with it
+
+    return replace(data, images=fit_size(data.images, (size, size)))
+
+
+def _check_data(data: TrainingSet, components: Components) -> None:
+    """Raise for images the base can't be given and for a set without votes."""
+    side, factor = data.images.shape[1], _pixels_per_latent(components)
+    halvings = len(components.unet.config.block_out_channels) - 1
+    if side % factor:
+        raise TrainingError(f"images of {side}x{side} px: the side must be a multiple of {factor}; set image_size")
+    if side < factor * 2**halvings:
+        raise TrainingError(
+            f"images of {side}x{side} px are too small for this base, which needs {factor * 2**halvings} px or more; "
+            "set image_size"
+        )
+    if np.isnan(data.fractions).all():
+        raise TrainingError(
+            f"none of the {len(data.ids)} galaxies has votes, so there are no prompts to learn; "
+            "give tables with vote columns"
+        )
+
+
+def _pixels_per_latent(components: Components) -> int:
+    config = components.vae.config
+    return int(2 ** (len(config.get("block_out_channels") or config.get("decoder_block_out_channels")) - 1))
+
+
+def _set_image_size(components: Components, side: int) -> None:
+    """Note the size in the UNet's configuration, from which pipelines take what they draw."""
+    from diffusers import __version__
+
+    # pipelines reset a size below 512 px to 512 where the configuration is as old as Stable Diffusion's
+    components.unet.register_to_config(
+        sample_size=side // _pixels_per_latent(components), _diffusers_version=__version__
+    )
+
+
+def _make_trainable(network: Any, name: str, rank: int) -> None:
+    """Let all weights of a network learn, or put adapters on it that learn alone."""
+    if not rank:
+        network.requires_grad_(True)
+        return
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise MissingDependencyError(
+            'adapters need peft: pip install "astro-galaxysd[train]", or set lora_rank = 0'
+        ) from None
+    network.add_adapter(
+        LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(ADAPTED[name]))
+    )
+
+
+def merge_adapters(network: Any) -> Any:
+    """Add the adapters of a network to the weights they stand beside, in place; return the network.
+
+    Parameters
+    ----------
+    network : UNet2DConditionModel or CLIPTextModel
+        With adapters of peft, or without.
+    """
+    for path, layer in list(_adapted_layers(network)):
+        layer.merge(safe_merge=True)
+        parent, _, child = path.rpartition(".")
+        setattr(network.get_submodule(parent), child, layer.get_base_layer())
+    if hasattr(network, "peft_config"):
+        del network.peft_config
+        network._hf_peft_config_loaded = False
+    return network
+
+
+def _adapted_layers(network: Any) -> Iterator[tuple[str, BaseTunerLayer]]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for path, layer in network.named_modules():
+        if isinstance(layer, BaseTunerLayer):
+            yield path, layer
+
+
+def fit_tags(tags: list[list[tuple[str, float]]], tokenizer: Any) -> list[list[tuple[str, float]]]:
+    """Tags of which every prompt fits the text encoder: where there are too many, those of fewest votes go.
+
+    Parameters
+    ----------
+    tags : list of list of (str, float)
+        Words and vote fractions, as `tags_from_fractions` gives them.
+    tokenizer : CLIPTokenizer
+    """
+    lengths: dict[str, int] = {}
+
+    def length(words: str) -> int:
+        if words not in lengths:
+            lengths[words] = len(tokenizer(f"{words},", add_special_tokens=False).input_ids)
+        return lengths[words]
+
+    room = tokenizer.model_max_length - 2 - length(SURVEY)  # begin and end
+    fitting = [list(row) for row in tags]
+    for row in fitting:
+        while sum(length(words) for words, _ in row) > room:
+            row.remove(min(row, key=lambda tag: tag[1]))
+    return fitting
