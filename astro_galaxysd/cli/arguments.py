@@ -7,7 +7,7 @@ from typing import Any
 
 from astro_galaxysd.cli.draw import run_augment, run_generate
 from astro_galaxysd.cli.plugins import run_plugins
-from astro_galaxysd.cli.train import run_train
+from astro_galaxysd.cli.train import run_pack, run_train
 
 __all__ = ["make_parser"]
 
@@ -37,10 +37,13 @@ List what is installed: generators, weights, vote dialects, evaluators, augmente
   galaxysd plugins --json
 """
 _TRAIN = """\
-Train the embedded model's parts; a run's folder holds its checkpoint, and the same command goes on from it.
+Train a model on tables with images and votes. A run's folder holds its checkpoint; the same command goes on from it.
 
   galaxysd train autoencoder --data train.parquet --data unlabelled.parquet --run runs/autoencoder
-  galaxysd train diffusion --data train.parquet --autoencoder runs/autoencoder/autoencoder --run runs/diffusion
+  galaxysd train diffusion --data train.parquet --autoencoder runs/autoencoder/autoencoder --run runs/diffusion \\
+                           --validation val.parquet
+  galaxysd train finetune --base stable-diffusion-v1-5/ --data survey.fits --run runs/survey
+  galaxysd train pack --data train.parquet --weights runs/diffusion/weights -o pack/
   galaxysd augment example --weights runs/diffusion/weights --target ring -n 8 -o rings.fits
 
 Rows whose column 'split' names another split than 'train' are never trained on.
@@ -143,20 +146,61 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(commands: Any) -> None:
-    parser = _command(commands, "train", "train the embedded model, or go on training", _TRAIN)
+    parser = _command(commands, "train", "train or fine-tune a model, or go on training", _TRAIN)
     parts = parser.add_subparsers(title="parts", required=True, metavar="PART")
-    for name, summary in (("autoencoder", "the decoder of the block code"), ("diffusion", "the model that draws")):
-        part = parts.add_parser(name, help=summary, description=f"Train {summary}; goes on if the run exists.")
-        _add_debug(part)
-        part.add_argument("--data", action="append", required=True, help="table with images; may be repeated")
-        part.add_argument("--run", dest="folder", required=True, help="folder of the run")
-        part.add_argument("--recipe", metavar="FILE", help="JSON file with settings of the run (recipe.json shows all)")
-        part.add_argument("--steps", type=int, help="steps altogether")
-        part.add_argument("--images", metavar="COLUMN", default="image", help="image column (default: image)")
-        part.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
-        part.add_argument("--threads", type=int, help="processor threads (default: all)")
-        part.add_argument("--no-progress", action="store_true", help="no progress bar")
-        if name == "diffusion":
-            part.add_argument("--autoencoder", required=True, help="folder of the trained autoencoder")
-            part.add_argument("--start-from", metavar="FOLDER", help="weights that a new run begins with")
-        part.set_defaults(run=run_train, part=name)
+    part = _add_run(parts, "autoencoder", "the autoencoder of the embedded model", preset="mini")
+    part = _add_run(parts, "diffusion", "the embedded model, from nothing", preset="mini")
+    part.add_argument("--autoencoder", required=True, help="folder of the trained autoencoder")
+    part.add_argument("--start-from", metavar="FOLDER", help="weights that a new run begins with")
+    _add_validation(part)
+    part.add_argument(
+        "--promote",
+        metavar="FOLDER",
+        nargs="?",
+        const="mini",
+        help="put the weights there if their figures on the validation rows are better than those of the weights that "
+        "are there (default: where the embedded model is)",
+    )
+    part = _add_run(
+        parts, "finetune", "Stable Diffusion, or another complete model, on a table", preset="galaxysd-paper"
+    )
+    part.add_argument("--base", required=True, metavar="FOLDER", help="diffusers folder of the model to start from")
+    _add_validation(part)
+    part = parts.add_parser("pack", help="data, weights and code for a machine with torch, diffusers and transformers")
+    _add_debug(part)
+    _add_data(part)
+    part.add_argument("-o", "--out", required=True, help="folder of the pack")
+    part.add_argument("--weights", metavar="FOLDER", help="weights to go on from")
+    part.add_argument("--validation", action="append", default=[], help="table with validation rows; may be repeated")
+    part.add_argument("--overwrite", action="store_true", help="replace a pack that is there")
+    part.set_defaults(run=run_pack)
+
+
+def _add_run(parts: Any, name: str, summary: str, *, preset: str) -> argparse.ArgumentParser:
+    part: argparse.ArgumentParser = parts.add_parser(
+        name, help=summary, description=f"Train {summary}; goes on if the run exists."
+    )
+    _add_debug(part)
+    _add_data(part)
+    part.add_argument("--run", dest="folder", required=True, help="folder of the run")
+    part.add_argument("--preset", default=preset, help=f"a preset's name, or a .toml file (default: {preset})")
+    part.add_argument("--set", action="append", metavar="NAME=VALUE", help="change a setting; may be repeated")
+    part.add_argument("--steps", type=int, help="steps altogether")
+    part.add_argument("--minutes", type=float, help="stop after so long; the same command goes on")
+    part.add_argument("--threads", type=int, help="processor threads (default: all)")
+    part.add_argument("--no-progress", action="store_true", help="no progress bar")
+    part.set_defaults(run=run_train, part=name)
+    return part
+
+
+def _add_data(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--data", action="append", required=True, help="table with images, or a pack; may be repeated")
+    part.add_argument("--images", metavar="COLUMN", default="image", help="image column (default: image)")
+    part.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
+
+
+def _add_validation(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--validation", action="append", default=[], help="table with validation rows; may be repeated")
+    part.add_argument(
+        "--watch-every", type=int, default=1000, help="steps between sample sheets and figures (default: 1000)"
+    )

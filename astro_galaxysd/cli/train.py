@@ -1,33 +1,104 @@
-"""``galaxysd train``: the embedded model's parts."""
+"""``galaxysd train``: runs, fine-tuning and data packs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
+from collections.abc import Sequence
+from typing import Any
 
-from astro_galaxysd.cli.inputs import read_json, use_threads
+from astro_galaxysd.cli.inputs import use_threads
+from astro_galaxysd.errors import TrainingError
 
-__all__ = ["run_train"]
+__all__ = ["run_pack", "run_train"]
 
 
 def run_train(options: argparse.Namespace) -> int:
     """Start a training run, or go on with it; print where the weights are."""
-    from astro_galaxysd.diffusion.commands import train_autoencoder, train_diffusion
+    from astro_galaxysd import training
 
-    settings = read_json(options.recipe, "--recipe") if options.recipe else {}
-    if options.steps is not None:
-        settings["steps"] = options.steps
+    settings = _settings(options)
     use_threads(options.threads)
-    shared = {"column": options.images, "schema": options.schema, "progress": not options.no_progress}
+    shared: dict[str, Any] = {
+        "column": options.images,
+        "schema": options.schema,
+        "progress": not options.no_progress,
+        "preset": options.preset,
+        "minutes": options.minutes,
+    }
     try:
         if options.part == "autoencoder":
-            folder = train_autoencoder(options.data, options.folder, settings, **shared)
+            folder = training.train_autoencoder(options.data, options.folder, settings, **shared)
         else:
-            folder = train_diffusion(
-                options.data, options.folder, options.autoencoder, settings, start_from=options.start_from, **shared
+            shared |= {"validation": options.validation, "watch_every": options.watch_every}
+            if options.part == "diffusion":
+                folder = training.train_diffusion(
+                    options.data, options.folder, options.autoencoder, settings, start_from=options.start_from, **shared
+                )
+            else:
+                folder = training.finetune(options.data, options.folder, options.base, settings, **shared)
+        if getattr(options, "promote", None) is not None:
+            print(
+                training.promote_run(
+                    options.folder,
+                    options.data,
+                    options.validation,
+                    options.promote,
+                    column=options.images,
+                    schema=options.schema,
+                )
             )
     except KeyboardInterrupt:
         print(f"galaxysd: interrupted; the same command goes on from {options.folder}", file=sys.stderr)
         return 130
     print(f"weights  {folder}")
     return 0
+
+
+def run_pack(options: argparse.Namespace) -> int:
+    """Write a data pack; print where it is and how large."""
+    from astro_galaxysd.training import write_training_pack
+
+    folder = write_training_pack(
+        options.data,
+        options.out,
+        weights=options.weights,
+        validation=options.validation,
+        column=options.images,
+        schema=options.schema,
+        overwrite=options.overwrite,
+    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"pack     {folder}  {size / 1e6:.1f} MB")
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of ``--set`` and ``--steps``, by name."""
+    settings = _parse(options.set or [])
+    if options.steps is not None:
+        settings["steps"] = options.steps
+    return settings
+
+
+def _parse(pairs: Sequence[str]) -> dict[str, Any]:
+    """``name=value`` and ``captions.name=value`` with TOML values; words need no quotation marks.
+
+    Raises
+    ------
+    TrainingError
+        If there is no equals sign.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise TrainingError(f"--set {pair}: write name=value, for example --set learning_rate=1e-4")
+        try:
+            setting = tomllib.loads(f"{name} = {value}")
+        except tomllib.TOMLDecodeError:
+            setting = {name.strip(): value.strip()}
+        for key, parsed in setting.items():
+            settings[key] = {**settings.get(key, {}), **parsed} if isinstance(parsed, dict) else parsed
+    return settings

@@ -42,8 +42,10 @@ def installed():
         (["generate"], ["galaxysd generate votes.parquet -o drawn.parquet", "--prompt", "{ring:1.2}", "--hdus"]),
         (["plugins"], ["galaxysd plugins --json", "what is broken, with the reason"]),
         (["train"], ["goes on from it", "Rows whose column 'split' names another split than 'train'"]),
-        (["train", "autoencoder"], ["--data", "--run", "--recipe"]),
-        (["train", "diffusion"], ["--autoencoder"]),
+        (["train", "autoencoder"], ["--data", "--run", "--preset", "--set NAME=VALUE", "--minutes", "goes on if the"]),
+        (["train", "diffusion"], ["--autoencoder", "--start-from", "--validation", "--watch-every", "--promote"]),
+        (["train", "finetune"], ["--base", "--preset", "--validation", "--watch-every"]),
+        (["train", "pack"], ["--data", "--out", "--weights", "--validation", "--overwrite"]),
     ],
 )
 def test_help_teaches(galaxysd, arguments, taught):
@@ -69,6 +71,13 @@ def test_version(galaxysd):
         (["augment", "t.fits", "--target", "ring"], "one of the arguments -n --ratio is required"),
         (["augment", "t.fits", "--target", "ring", "-n", "3", "--ratio", "2"], "not allowed with argument"),
         (["augment", "t.fits", "--target", "ring", "-n", "many"], "invalid int value: 'many'"),
+        (["train"], "the following arguments are required: PART"),
+        (["train", "autoencoder", "--data", "t.fits"], "the following arguments are required: --run"),
+        (
+            ["train", "diffusion", "--data", "t.fits", "--run", "r"],
+            "the following arguments are required: --autoencoder",
+        ),
+        (["train", "finetune", "--data", "t.fits", "--run", "r"], "the following arguments are required: --base"),
     ],
 )
 def test_wrong_command_line(galaxysd, arguments, message):
@@ -116,15 +125,6 @@ def test_labels_file_that_is_none(augment, tmp_path, content, message):
     done = augment("--labels", labels, "--label-column", "id")
     assert done.status == 1
     assert f"galaxysd: error: --labels {labels}: {message}" in done.err
-
-
-def test_recipe_file_that_is_none(galaxysd, survey, tmp_path):
-    (tmp_path / "recipe.json").write_text("steps: 3")
-    done = galaxysd(
-        "train", "autoencoder", "--data", survey, "--run", tmp_path / "run", "--recipe", tmp_path / "recipe.json"
-    )
-    assert done.status == 1
-    assert "recipe.json: is not JSON" in done.err
 
 
 @pytest.mark.parametrize(

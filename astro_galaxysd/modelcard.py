@@ -1,0 +1,165 @@
+"""The model card of trained weights: facts and figures in, the text of its README.md out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure
+
+if TYPE_CHECKING:
+    from astro_galaxysd.promotion import Measured
+
+__all__ = ["CardFacts", "model_card", "shown"]
+
+_LIMITS = (
+    "Display-stretched colours, not fluxes: nothing photometric follows from them.",
+    "Confident galaxies are over-represented in the training data; fractions of classes in what is drawn are not "
+    "fractions in the sky.",
+    "Rare classes are drawn from the few examples there were. How near drawn galaxies come to single training "
+    "galaxies has not been measured.",
+    "SDSS images alone.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What the model card says besides the figures.
+
+    Parameters
+    ----------
+    name : str
+        Of the weights: ``"mini"``.
+    summary : str
+        What kind of model, at what image size; one paragraph.
+    data : mapping of str to int
+        Each table and split that was trained on, in words -> its rows.
+    validation : str
+        The rows the figures come from, in words.
+    recipe : mapping
+        Every setting; JSON-ready.
+    steps, images : int
+        Steps taken; training images seen, repetitions counted.
+    seconds : float
+        Wall time.
+    hardware : str
+        In words: ``"one core of a 2.5 GHz processor"``.
+    command : str
+        With which training goes on.
+    training_ids : sequence of str
+        Ids of all rows that were trained on.
+    limits : sequence of str
+    """
+
+    name: str
+    summary: str
+    data: Mapping[str, int]
+    validation: str
+    recipe: Mapping[str, Any]
+    steps: int
+    images: int
+    seconds: float
+    hardware: str
+    command: str
+    training_ids: Sequence[str] = field(repr=False)
+    limits: Sequence[str] = _LIMITS
+
+
+def shown(figure: Figure) -> str:
+    """A figure with its error, as text."""
+    return f"{figure.value:.3g} ± {figure.error:.2g}"
+
+
+def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str) -> str:
+    """Text of ``README.md``: Markdown with the front matter of the Hugging Face hub.
+
+    Parameters
+    ----------
+    card : CardFacts
+    new, old : Measured
+        Figures of these weights and of those before; None where there were none.
+    reason : str
+        Why these are here, a sentence.
+    """
+    rows = "\n".join(f"| {words} | {count:,} |" for words, count in card.data.items())
+    limits = "\n".join(f"- {limit}" for limit in card.limits)
+    sampling = ", ".join(f"{name} {value}" for name, value in new.sampling.items())
+    return _TEMPLATE.format(
+        card=card,
+        rows=rows,
+        limits=limits,
+        sampling=sampling,
+        figures=_figures_table(new, old),
+        recipe=json.dumps(dict(card.recipe), indent=2, default=str),
+        wall=f"{card.seconds / 3600:.1f} hours" if card.seconds >= 3600 else f"{card.seconds / 60:.0f} minutes",
+        new=new,
+        reason=reason,
+        ids=len(set(card.training_ids)),
+    )
+
+
+def _figures_table(new: Measured, old: Measured | None) -> str:
+    lines = ["| metric | better is | these weights | weights before | real images |", "|---|---|---|---|---|"]
+    for name, figure in new.figures.items():
+        before = shown(old.figures[name]) if old is not None else "-"
+        direction = "higher" if HIGHER_IS_BETTER[name] else "lower"
+        lines.append(f"| {name} | {direction} | {shown(figure)} | {before} | {shown(new.ceiling[name])} |")
+    return "\n".join(lines)
+
+
+_TEMPLATE = """---
+license: bsd-3-clause
+library_name: diffusers
+pipeline_tag: text-to-image
+tags: [astronomy, galaxies, galaxy-zoo, sdss]
+---
+# astro_galaxysd {card.name}
+
+{card.summary}
+
+`StableDiffusionPipeline.from_pretrained` loads this folder where astro_galaxysd is installed, which also adds feature
+weights, a timestep spacing that keeps the sky noise, and reproducible rows.
+
+## Data
+
+| trained on | rows |
+|---|---|
+{rows}
+
+SDSS colour cutouts with votes of Galaxy Zoo 2 (Willett et al. 2013, Hart et al. 2016). `training_ids.txt` holds hashes
+of the ids of all {ids:,} training rows; `astro_galaxysd.promotion.trained_on(folder, ids)` says which were among them.
+
+## Training
+
+{card.steps:,} steps, {card.images:,} images seen, {wall} on {card.hardware}. All settings:
+
+```json
+{recipe}
+```
+
+To go on:
+
+    {card.command}
+
+## Measured
+
+On {card.validation}: {new.n} rows drawn ({sampling}; seed {new.seed}), compared with {new.rows} others. Last column:
+the real images of the drawn rows in their place. Errors: standard deviations over bootstrap resamples of the drawn
+images. These rows chose the weights, so they are not a test. `astro_galaxysd.evaluation.progress` defines the metrics.
+
+{figures}
+
+Why these weights are here: {reason}
+
+## Limits
+
+{limits}
+
+## Licence and citation
+
+The weights are under the BSD 3-clause licence. Cite Willett et al. 2013 (MNRAS 435, 2835) and Hart et al. 2016
+(MNRAS 461, 3663) for the votes, Ma et al. 2026 (ApJS 282, 25) for the method, and acknowledge the SDSS as it asks
+(https://www.sdss.org/collaboration/citing-sdss/). Say that galaxies are synthetic where they are.
+"""

@@ -1,0 +1,363 @@
+"""Training, as ``galaxysd train`` does it: tables in; a run that goes on, its figures, and a weights folder out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astro_galaxysd.diffusion.components import load_components, save_components
+from astro_galaxysd.diffusion.data import VALIDATION_SPLITS, read_training_set
+from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun
+from astro_galaxysd.diffusion.finetune import FinetuneRun
+from astro_galaxysd.diffusion.generator import weights_folder
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe, make_recipe
+from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
+from astro_galaxysd.drawing import weight_card
+from astro_galaxysd.errors import TrainingError
+from astro_galaxysd.images.codec import fit_size
+from astro_galaxysd.modelcard import CardFacts
+from astro_galaxysd.promotion import measure_weights, promote
+from astro_galaxysd.watching import Watcher, fitted_reader
+
+if TYPE_CHECKING:
+    from astro_galaxysd.diffusion.trainingset import TrainingSet
+
+__all__ = ["finetune", "promote_run", "train_autoencoder", "train_diffusion", "write_training_pack"]
+
+PathLike = str | os.PathLike[str]
+_HARDWARE = "hardware.json"
+
+logger = logging.getLogger(__name__)
+
+
+def train_autoencoder(
+    data: Sequence[PathLike],
+    folder: PathLike,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    preset: str = "mini",
+    minutes: float | None = None,
+    column: str = "image",
+    schema: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train an autoencoder, or go on; return its folder.
+
+    Parameters
+    ----------
+    data : sequence of path
+        Tables or data packs with images, with or without votes.
+    folder : path
+        Of the run.
+    settings : mapping, optional
+        Fields of `AutoencoderRecipe` that differ from the preset.
+    preset : str
+        Name of a preset or a TOML file.
+    minutes : float, optional
+        Stop after so long; the same call goes on.
+    column, schema, progress
+        Image column; dialect of the votes; whether to show a bar.
+
+    Raises
+    ------
+    TrainingError, UnknownNameError, ImageError, ConditionError
+        For recipes, tables and runs that can't be used.
+    """
+    folder = Path(folder)
+    recipe = make_recipe(AutoencoderRecipe, folder, settings or {}, preset)
+    run = AutoencoderRun(folder, read_training_set(data, votes=False, column=column, schema=schema), recipe)
+    run.resume()
+    run.run(progress=progress, until=_until(minutes))
+    run.export(folder / "autoencoder")
+    return folder / "autoencoder"
+
+
+def train_diffusion(
+    data: Sequence[PathLike],
+    folder: PathLike,
+    autoencoder: PathLike,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    preset: str = "mini",
+    start_from: PathLike | None = None,
+    validation: Sequence[PathLike] = (),
+    watch_every: int = 1000,
+    minutes: float | None = None,
+    column: str = "image",
+    schema: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train the diffusion model from nothing, or go on; return the folder of the complete weights.
+
+    Parameters
+    ----------
+    data : sequence of path
+        Tables or data packs with images and votes.
+    folder, autoencoder : path
+        Of the run; of the trained autoencoder.
+    settings : mapping, optional
+        Fields of `DiffusionRecipe` that differ from the preset.
+    preset : str
+        Name of a preset or a TOML file.
+    start_from : path, optional
+        Weights folder that a new run begins with, with the tokenizer and sizes of the recipe.
+    validation : sequence of path
+        Tables whose validation rows are drawn and measured every `watch_every` steps; none: only sheets are drawn.
+    watch_every : int
+        Steps between sample sheets and figures, which come after the last step too; 0: then alone.
+    minutes : float, optional
+        Stop after so long; the same call goes on.
+    column, schema, progress
+        Image column; dialect of the votes; whether to show a bar.
+
+    Raises
+    ------
+    TrainingError, UnknownNameError, ImageError, ConditionError, WeightsError
+        For recipes, tables, weights and runs that can't be used.
+    """
+    folder = Path(folder)
+    recipe = make_recipe(DiffusionRecipe, folder, settings or {}, preset)
+    training, held_back = _read(data, validation, column, schema)
+    run = DiffusionRun(folder, training, Path(autoencoder), recipe)
+    if not run.resume() and start_from is not None:
+        trained = load_components(start_from)
+        run.start_from({"unet": trained.unet, "text_encoder": trained.text_encoder})
+    return _train(run, held_back, watch_every, _until(minutes), progress)
+
+
+def finetune(
+    data: Sequence[PathLike],
+    folder: PathLike,
+    base: PathLike,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    preset: str = "galaxysd-paper",
+    validation: Sequence[PathLike] = (),
+    watch_every: int = 1000,
+    minutes: float | None = None,
+    column: str = "image",
+    schema: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Fine-tune a complete model on a table of one's own, or go on; return the folder of the complete weights.
+
+    Parameters
+    ----------
+    base : path
+        Diffusers folder of the model to start from, such as Stable Diffusion 1.5, or our own weights.
+    data, folder, settings, preset, validation, watch_every, minutes, column, schema, progress
+        As `train_diffusion`; settings are fields of `FinetuneRecipe`.
+
+    Raises
+    ------
+    TrainingError, UnknownNameError, ImageError, ConditionError, WeightsError, MissingDependencyError
+        For recipes, tables, weights and runs that can't be used, and adapters without peft.
+    """
+    folder = Path(folder)
+    recipe = make_recipe(FinetuneRecipe, folder, settings or {}, preset)
+    training, held_back = _read(data, validation, column, schema)
+    run = FinetuneRun(folder, training, Path(base), recipe)
+    run.resume()
+    return _train(run, held_back, watch_every, _until(minutes), progress)
+
+
+def _read(
+    data: Sequence[PathLike], validation: Sequence[PathLike], column: str, schema: str | None
+) -> tuple[TrainingSet, TrainingSet | None]:
+    """Training rows, and validation rows that are none of them."""
+    training = read_training_set(data, votes=True, column=column, schema=schema)
+    if not validation:
+        return training, None
+    held_back = read_training_set(validation, votes=True, column=column, schema=schema, splits=VALIDATION_SPLITS)
+    shared = sorted(set(training.ids) & set(held_back.ids))
+    if shared:
+        raise TrainingError(
+            f"{len(shared)} validation rows are trained on too: {', '.join(shared[:5])}; figures on them would say "
+            "nothing. Take them out of one of the tables, or give a column 'split'."
+        )
+    return training, held_back
+
+
+def _until(minutes: float | None) -> float | None:
+    if minutes is None:
+        return None
+    if minutes <= 0:
+        raise TrainingError(f"minutes = {minutes}: give more than 0, or none to train to the last step")
+    return time.time() + 60 * minutes
+
+
+def _train(
+    run: ConditionedRun, held_back: TrainingSet | None, watch_every: int, until: float | None, progress: bool
+) -> Path:
+    watcher = Watcher(run.folder, run.data, _fitted(held_back, run.data))
+    finished = run.run(progress=progress, until=until, watch=watcher, watch_every=watch_every)
+    if not finished:
+        logger.warning("stopped at step %d of %d; the same command goes on", run.step, run.recipe.steps)
+    weights = run.folder / "weights"
+    if run.engine.rank == 0:
+        (run.folder / _HARDWARE).write_text(json.dumps({"hardware": run.engine.hardware()}) + "\n")
+        if isinstance(run, FinetuneRun):
+            run.export(weights)
+        else:
+            save_components(run.components(), weights)
+    return weights
+
+
+def _fitted(held_back: TrainingSet | None, data: TrainingSet) -> TrainingSet | None:
+    """Validation rows at the size that the run draws."""
+    side = data.images.shape[1:3]
+    if held_back is None or held_back.images.shape[1:3] == side:
+        return held_back
+    return replace(held_back, images=fit_size(held_back.images, side))
+
+
+def promote_run(
+    folder: PathLike,
+    data: Sequence[PathLike],
+    validation: Sequence[PathLike],
+    target: PathLike = "mini",
+    *,
+    n: int = 256,
+    command: str = "",
+    column: str = "image",
+    schema: str | None = None,
+) -> str:
+    """Put a run's weights in the place of others, with a model card, if they are better on validation rows.
+
+    Parameters
+    ----------
+    folder : path
+        Of the run; its ``weights`` are measured.
+    data, validation : sequence of path
+        What the run was trained on; tables with validation rows.
+    target : path
+        Folder to replace, or a name of weights that are installed.
+    n : int
+        Rows to draw with both weights.
+    command : str
+        With which training goes on, for the model card.
+    column, schema
+        Image column; dialect of the votes.
+
+    Returns
+    -------
+    str
+        Whether they were replaced and why, a sentence.
+
+    Raises
+    ------
+    TrainingError, WeightsError, OutputError
+        If there is nothing to compare, or the folder can't be written; it is then as it was.
+    """
+    folder = Path(folder)
+    training, held_back = _read(data, validation, column, schema)
+    if held_back is None:
+        raise TrainingError("weights are compared on validation rows: give tables with them (--validation)")
+    n = min(n, len(held_back.ids) // 2)
+    place = Path(target) if Path(target).is_dir() or os.sep in os.fspath(target) else _installed(os.fspath(target))
+    reader = fitted_reader(folder, training)
+    new = measure_weights(folder / "weights", held_back, reader, n=n)
+    old = measure_weights(place, held_back, reader, n=n) if place.is_dir() else None
+    done, reason = promote(
+        folder / "weights",
+        place,
+        measured_new=new,
+        measured_old=old,
+        card=_card_facts(folder, place.name, data, validation, training, held_back, command),
+    )
+    return f"{'replaced ' + str(place) if done else 'kept ' + str(place)}: {reason}"
+
+
+def _installed(name: str) -> Path:
+    return weights_folder(weight_card(name).location)
+
+
+def _card_facts(
+    folder: Path,
+    name: str,
+    data: Sequence[PathLike],
+    validation: Sequence[PathLike],
+    training: TrainingSet,
+    held_back: TrainingSet,
+    command: str,
+) -> CardFacts:
+    with (folder / "log.csv").open(newline="") as stream:
+        log = list(csv.DictReader(stream))
+    times = [float(row["unix_time"]) for row in log]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    usual = sorted(pauses)[len(pauses) // 2] if pauses else 0.0
+    hardware = folder / _HARDWARE
+    return CardFacts(
+        name=name,
+        summary=_summary(folder / "weights"),
+        data={" and ".join(Path(path).name for path in data): len(training.ids)},
+        validation=f"{len(held_back.ids):,} rows of {' and '.join(Path(path).name for path in validation)}",
+        recipe=json.loads((folder / "recipe.json").read_text()),
+        steps=int(log[-1]["step"]),
+        images=int(log[-1]["images"]),
+        # the first stretch has no time of its own; pauses between sessions are not work
+        seconds=usual + sum(min(pause, 3 * usual) for pause in pauses),
+        hardware=json.loads(hardware.read_text())["hardware"] if hardware.exists() else "hardware that was not noted",
+        command=command or "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN",
+        training_ids=training.ids,
+    )
+
+
+def _summary(weights: Path) -> str:
+    components = load_components(weights)
+    size = {part: sum(p.numel() for p in getattr(components, part).parameters()) / 1e6
+            for part in ("unet", "text_encoder", "vae")}  # fmt: skip
+    side = components.image_size
+    return (
+        f"A latent diffusion model of galaxies at {side}x{side} pixels, conditioned on Galaxy Zoo 2 votes: a UNet of "
+        f"{size['unet']:.1f} M parameters, a CLIP text encoder of {size['text_encoder']:.1f} M and an autoencoder "
+        f"({type(components.vae).__name__}, {components.vae.config.latent_channels} latent channels) of "
+        f"{size['vae']:.1f} M, which was trained before, without votes."
+    )
+
+
+def write_training_pack(
+    data: Sequence[PathLike],
+    folder: PathLike,
+    *,
+    weights: PathLike | None = None,
+    validation: Sequence[PathLike] = (),
+    column: str = "image",
+    schema: str | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Path:
+    """Write a data pack: images, votes and the code to go on with training where only torch and its kin are.
+
+    Parameters
+    ----------
+    data : sequence of path
+        Tables with images and votes.
+    folder : path
+        Of the pack.
+    weights : path, optional
+        Complete weights to go on from.
+    validation : sequence of path
+        Tables whose validation rows are packed too.
+    column, schema
+        Image column; dialect of the votes.
+    overwrite : bool
+        Whether to replace a pack that is there.
+    **options
+        As `astro_galaxysd.diffusion.pack.write_pack`.
+    """
+    from astro_galaxysd.diffusion.pack import write_pack
+
+    training, held_back = _read(data, validation, column, schema)
+    names = [os.fspath(path) for path in data]
+    return write_pack(
+        training, folder, weights=weights, holdout=held_back, source=names, overwrite=overwrite, **options
+    )

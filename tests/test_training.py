@@ -1,0 +1,180 @@
+"""Tables in, runs that go on, weights that draw."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+
+from astro_galaxysd import load_generator, training, write_table
+from astro_galaxysd.conditions.tree import INDEX
+from astro_galaxysd.diffusion import runs
+from astro_galaxysd.diffusion.components import load_autoencoder, load_components
+from astro_galaxysd.diffusion.data import read_training_set
+from astro_galaxysd.diffusion.pack import is_pack
+from astro_galaxysd.errors import TrainingError
+
+SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
+CODE = {"batch_size": 2, "steps": 2, "latent_channels": 4, "linear_steps": 10, "width": 8, "depth": 1}
+
+
+def table(n=12, first="g", **columns):
+    rng = np.random.default_rng(0)
+    names = {"id": [f"{first}{row}" for row in range(n)]} if first else {}
+    return Table({
+        **names, "t01_smooth": rng.random(n), "image": rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), **columns,
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_table(table(), tmp_path_factory.mktemp("data") / "train.fits")
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """What would have been drawn and measured: (step, validation rows) of every call."""
+    calls = []
+
+    class Recorder:
+        def __init__(self, folder, rows, held_back=None):
+            self.held_back = held_back
+
+        def __call__(self, run):
+            calls.append((run.step, None if self.held_back is None else self.held_back.ids))
+
+    monkeypatch.setattr(training, "Watcher", Recorder)
+    return calls
+
+
+@pytest.fixture
+def train(data, tiny_weights, tmp_path, watched):
+    """Trains a diffusion model in a folder of its own, or goes on."""
+
+    def run(name="run", rows=None, settings=None, **options):
+        settings = {**SIZES, **(settings or {})}
+        folder, vae = tmp_path / name, tiny_weights / "vae"
+        return training.train_diffusion(rows or [data], folder, vae, settings, progress=False, **options)
+
+    return run
+
+
+def drawn(weights):
+    return load_generator(weights, steps=2).generate(Table({"prompt": ["sdss, smooth"], "seed": [3]})).images
+
+
+def test_going_on_is_the_same_as_never_stopping(train):
+    long, short = {"steps": 6, "cooldown": 0.0}, {"steps": 2, "cooldown": 0.0}
+    train("parts", settings=short)
+    np.testing.assert_array_equal(drawn(train("whole", settings=long)), drawn(train("parts", settings=long)))
+
+
+def test_minutes_stop_a_run_and_the_same_call_goes_on(train, monkeypatch, caplog):
+    whole = train("whole", settings={"steps": 5})
+    advance, now = runs.TrainingRun.advance, time.time()
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+
+        def late(run):
+            if run.step == 1:
+                patch.setattr(runs, "time", SimpleNamespace(time=lambda: now + 3600))
+            return advance(run)
+
+        patch.setattr(runs.TrainingRun, "advance", late)
+        weights = train("parts", settings={"steps": 5}, minutes=30)
+    assert "stopped at step 2 of 5; the same command goes on" in caplog.text
+    assert load_components(weights).image_size == 32
+    np.testing.assert_array_equal(drawn(train("parts", settings={"steps": 5})), drawn(whole))
+
+
+@pytest.mark.parametrize("minutes", [0, -1.5])
+def test_no_time_at_all(train, minutes):
+    with pytest.raises(TrainingError, match=f"minutes = {minutes}: give more than 0, or none to train to the last"):
+        train(minutes=minutes)
+
+
+def test_a_new_run_can_begin_with_trained_weights(train, tiny_weights):
+    quiet = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    trained = train(settings=quiet, start_from=tiny_weights)
+    before, after = load_components(tiny_weights), load_components(trained)
+    for part in ("unet", "text_encoder"):
+        for mine, other in zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True):
+            torch.testing.assert_close(mine, other, atol=1e-3, rtol=1e-3)
+    with pytest.raises(TrainingError, match="can't start from weights of another shape"):
+        train("other", settings={**quiet, "width": (16, 48)}, start_from=tiny_weights)
+
+
+def test_what_a_run_has_comes_before_what_it_could_start_from(train, tiny_weights):
+    train(settings={"learning_rate": 0.1})
+    again = train(start_from=tiny_weights, settings={"learning_rate": 0.1})
+    first, second = load_components(again).unet, load_components(tiny_weights).unet
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
+
+
+def test_watched_every_so_many_steps_and_after_the_last(train, watched):
+    train(settings={"steps": 5}, watch_every=2)
+    assert watched == [(2, None), (4, None), (5, None)]
+
+
+def test_validation_rows(train, watched, tmp_path):
+    rows = write_table(table(4, "v", split=["val", "val", "test", "train"]), tmp_path / "val.parquet")
+    train(validation=[rows])
+    assert watched == [(3, ["v0", "v1"])]
+
+
+def test_one_table_with_a_column_split(train, watched, tmp_path):
+    both = write_table(table(4, split=["train", "train", "val", "test"]), tmp_path / "both.parquet")
+    train(rows=[both], validation=[both])
+    assert watched == [(3, ["g2"])]
+
+
+def test_validation_rows_that_are_trained_on(train, data):
+    with pytest.raises(TrainingError, match="12 validation rows are trained on too: g0, g1, g10, g11, g2; figures on"):
+        train(validation=[data])
+
+
+def test_tables_without_ids_do_not_overlap(train, watched, tmp_path):
+    first = write_table(table(4, ""), tmp_path / "first.parquet")
+    second = write_table(table(2, ""), tmp_path / "second.parquet")
+    train(rows=[first], validation=[second])
+    assert watched == [(3, ["second.parquet row 0", "second.parquet row 1"])]
+
+
+def test_a_pack_as_data(train, watched, tmp_path):
+    rows = write_table(table(4, split=["train", "train", "val", "val"]), tmp_path / "rows.parquet")
+    pack = training.write_training_pack([rows], tmp_path / "pack", validation=[rows], codec="png")
+    assert is_pack(pack)
+    weights = train("pack", rows=[pack], validation=[pack])
+    assert watched == [(3, ["g2", "g3"])]
+    # votes are rounded to half precision, which no weight of a prompt shows
+    np.testing.assert_array_equal(drawn(weights), drawn(train("table", rows=[rows])))
+
+
+def test_autoencoder_of_images_with_and_without_votes(data, tmp_path):
+    bare = table(4, "u")
+    bare.remove_column("t01_smooth")
+    paths = [data, write_table(bare, tmp_path / "bare.parquet")]
+    folder = training.train_autoencoder(paths, tmp_path / "run", CODE, progress=False)
+    assert load_autoencoder(folder).config.latent_channels == 4
+    again = training.train_autoencoder(paths, tmp_path / "run", {"steps": 3}, progress=False)
+    assert again == folder
+    with pytest.raises(TrainingError, match="other training rows than the 12 given"):
+        training.train_autoencoder([data], tmp_path / "run", progress=False)
+
+
+def test_votes_of_the_table_reach_the_prompts(data):
+    assert np.isfinite(read_training_set([data], votes=True).fractions[:, INDEX["smooth"]]).all()
+
+
+@pytest.mark.slow
+def test_sheets_and_figures_appear(data, tiny_weights, tmp_path):
+    rows = write_table(table(24, "v", split=["val"] * 24), tmp_path / "val.parquet")
+    training.train_diffusion(
+        [data], tmp_path / "run", tiny_weights / "vae", SIZES, validation=[rows], watch_every=2, progress=False
+    )
+    names = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert {"sheets/step-0000002.png", "sheets/step-0000003.png", "metrics.csv", "weights/model_index.json"} <= names
