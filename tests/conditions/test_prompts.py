@@ -109,3 +109,11 @@ def test_answers_below_the_cut_stay_out():
     assert prompts.prompts_from_fractions(votes(smooth=0.9, odd=0.41, merger=0.9)) == [
         "sdss, {smooth:1.15}, {something odd:0.66}"
     ]
+
+
+def test_cuts_can_be_left_out():
+    row = votes(smooth=0.9, features=0.1, not_edge_on=0.8, spiral=0.7)
+    words = [[words for words, _ in prompts.tags_from_fractions(row, **more)[0]] for more in ({}, {"cuts": False})]
+    assert words == [["smooth"], ["smooth", "spiral galaxy"]]
+    assert prompts.tags_from_fractions(votes(spiral=0.1), cuts=False) == [[]]
+    assert prompts.tags_from_fractions(votes(), cuts=False) == [[]]
