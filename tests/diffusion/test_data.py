@@ -91,7 +91,7 @@ class TestPack:
     def test_without_rows_that_are_held_back(self, tmp_path):
         training = read_training_set([written(tmp_path, table())], votes=True)
         pack = write_pack(training, tmp_path / "pack", codec="png")
-        with pytest.raises(TrainingError, match="pack: this data pack has no validation rows; write it with --validation"):
+        with pytest.raises(TrainingError, match="pack has no validation rows; write it with --validation"):
             read_training_set([pack], votes=True, splits=VALIDATION_SPLITS)
 
 

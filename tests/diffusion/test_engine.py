@@ -97,7 +97,8 @@ folder, vae = Path(sys.argv[1]), Path(sys.argv[2])
 images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 data = TrainingSet(images, np.full((12, 37), 0.6), [str(i) for i in range(12)])
 sizes = {"batch_size": 4, "steps": 4, "warmup": 2, "width": (16, 32), "text_width": 32, "text_layers": 1}
-recipe = make_recipe(DiffusionRecipe, folder, {**sizes, "precision": "fp32", "cache_latents": True}, "mini")
+settings = {**sizes, "precision": "fp32", "cache_latents": True, "learning_rate": 1e-5}
+recipe = make_recipe(DiffusionRecipe, folder, settings, "mini")
 run = DiffusionRun(folder, data, vae, recipe)
 if run.engine.rank == 0:
     (folder.with_suffix(".processes")).write_text(str(run.engine.processes))
@@ -106,27 +107,26 @@ assert run.run(progress=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["accelerate", "torchrun"])
-def test_two_processes_train_the_weights_of_one(tmp_path, tiny_weights, launcher):
+def test_two_processes_train_the_weights_of_one(tmp_path, tiny_weights):
+    """Gradients are compared through Adam's mean of them: weights without a slope follow the rounding, whatever it is.
+
+    That is also why the rate is small: each step moves a weight by the rate at most.
+    """
     pytest.importorskip("accelerate")
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM)
-    launch = {
-        "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-                       "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"],
-        "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--standalone"],
-    }  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HOME": str(tmp_path)}
-    for name, command in (("one", []), ("two", ["-m", *launch[launcher]])):
-        subprocess.run(
-            [sys.executable, *command, program, tmp_path / name, tiny_weights / "vae"],
-            check=True, timeout=300, env=environment, cwd=tmp_path,
-        )  # fmt: skip
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    for name, command in (("one", []), ("two", torchrun)):
+        arguments = [sys.executable, *command, program, tmp_path / name, tiny_weights / "vae"]
+        subprocess.run(arguments, check=True, timeout=300, env=environment, cwd=tmp_path)
     assert [(tmp_path / f"{name}.processes").read_text() for name in ("one", "two")] == ["1", "2"]
     one, two = (_stored(tmp_path / name) for name in ("one", "two"))
+    assert one["step"] == two["step"] == 4
     for mine, other in zip(one["average"], two["average"], strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-5)
-    assert one["step"] == two["step"] == 4
+    for mine, other in zip(*(stored["optimizer"]["state"].values() for stored in (one, two)), strict=True):
+        torch.testing.assert_close(mine["exp_avg"], other["exp_avg"], rtol=1e-3, atol=1e-6)
 
 
 def _stored(folder: Path):

@@ -436,7 +436,7 @@ class TestLog:
         again.resume()
         assert again.step == 150
         again.run(progress=False)
-        assert [row["step"] for row in self.rows(again)] == ["100", "200", "300"]
+        assert [row["step"] for row in self.rows(again)] == ["100", "150", "200", "300"]
 
     def test_log_of_another_run_is_dropped(self, start):
         run = start(steps=100)
