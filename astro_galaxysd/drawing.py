@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, PluginError, UnknownNameError
+from astro_galaxysd.errors import ConditionError, PluginError, UnknownNameError, WeightsError
 from astro_galaxysd.images.provenance import GENERATOR, PROMPT, WEIGHTS, WEIGHTS_REVISION
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.plugins.protocols import Generator
@@ -101,15 +102,40 @@ def load_generator(
 
 
 def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
-    """Card of registered weights, or one made for a folder."""
+    """Card of registered weights, or one made for a folder, with the sampling that its ``sampling.json`` recommends.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is neither.
+    WeightsError
+        If the recommendation can't be read.
+    """
     registry = get_registry()
     text = os.fspath(weights)
     if text in registry.records_of("weights"):
         card: WeightCard = registry.get("weights", text)
         return card
     if Path(text).expanduser().is_dir():
-        return WeightCard(name=Path(text).resolve().name, location=text)
+        return WeightCard(name=Path(text).resolve().name, location=text, **_recommended(Path(text).expanduser()))
     raise UnknownNameError("weights", text, registry.records_of("weights"), "A diffusers folder can be given too.")
+
+
+def _recommended(folder: Path) -> dict[str, Any]:
+    """Steps, guidance and sampler as a folder has them in ``sampling.json``; what is not there is as usual."""
+    path = folder / "sampling.json"
+    if not path.is_file():
+        return {}
+    types = {"steps": int, "guidance": (int, float), "sampler": str}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} can't be read ({error}); mend or remove it") from error
+    if not isinstance(content, dict) or any(
+        name not in types or not isinstance(value, types[name]) for name, value in content.items()
+    ):
+        raise WeightsError(f"{path} holds {content!r}; steps, guidance and sampler may stand there")
+    return content
 
 
 def estimate(n_rows: int, card: WeightCard, *, steps: int | None, guidance: float | None) -> dict[str, float | None]:

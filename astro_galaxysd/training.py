@@ -25,6 +25,7 @@ from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.modelcard import CardFacts
 from astro_galaxysd.promotion import measure_weights, promote
+from astro_galaxysd.records import WeightCard
 from astro_galaxysd.watching import Watcher, fitted_reader
 
 if TYPE_CHECKING:
@@ -71,12 +72,13 @@ def train_autoencoder(
     TrainingError, UnknownNameError, ImageError, ConditionError
         For recipes, tables and runs that can't be used.
     """
-    folder = Path(folder)
+    folder, until = Path(folder), _until(minutes)
     recipe = make_recipe(AutoencoderRecipe, folder, settings or {}, preset)
     run = AutoencoderRun(folder, read_training_set(data, votes=False, column=column, schema=schema), recipe)
     run.resume()
-    run.run(progress=progress, until=_until(minutes))
-    run.export(folder / "autoencoder")
+    run.run(progress=progress, until=until)
+    if run.engine.rank == 0:
+        run.export(folder / "autoencoder")
     return folder / "autoencoder"
 
 
@@ -123,14 +125,14 @@ def train_diffusion(
     TrainingError, UnknownNameError, ImageError, ConditionError, WeightsError
         For recipes, tables, weights and runs that can't be used.
     """
-    folder = Path(folder)
+    folder, until = Path(folder), _until(minutes)
     recipe = make_recipe(DiffusionRecipe, folder, settings or {}, preset)
     training, held_back = _read(data, validation, column, schema)
     run = DiffusionRun(folder, training, Path(autoencoder), recipe)
     if not run.resume() and start_from is not None:
         trained = load_components(start_from)
         run.start_from({"unet": trained.unet, "text_encoder": trained.text_encoder})
-    return _train(run, held_back, watch_every, _until(minutes), progress)
+    return _train(run, held_back, watch_every, until, progress)
 
 
 def finetune(
@@ -161,12 +163,12 @@ def finetune(
     TrainingError, UnknownNameError, ImageError, ConditionError, WeightsError, MissingDependencyError
         For recipes, tables, weights and runs that can't be used, and adapters without peft.
     """
-    folder = Path(folder)
+    folder, until = Path(folder), _until(minutes)
     recipe = make_recipe(FinetuneRecipe, folder, settings or {}, preset)
     training, held_back = _read(data, validation, column, schema)
     run = FinetuneRun(folder, training, Path(base), recipe)
     run.resume()
-    return _train(run, held_back, watch_every, _until(minutes), progress)
+    return _train(run, held_back, watch_every, until, progress)
 
 
 def _read(
@@ -197,7 +199,8 @@ def _until(minutes: float | None) -> float | None:
 def _train(
     run: ConditionedRun, held_back: TrainingSet | None, watch_every: int, until: float | None, progress: bool
 ) -> Path:
-    watcher = Watcher(run.folder, run.data, _fitted(held_back, run.data))
+    card = WeightCard("run", str(run.folder), **run.sampling)
+    watcher = Watcher(run.folder, run.data, _fitted(held_back, run.data), card=card)
     finished = run.run(progress=progress, until=until, watch=watcher, watch_every=watch_every)
     if not finished:
         logger.warning("stopped at step %d of %d; the same command goes on", run.step, run.recipe.steps)

@@ -42,7 +42,7 @@ def watched(monkeypatch):
     calls = []
 
     class Recorder:
-        def __init__(self, folder, rows, held_back=None):
+        def __init__(self, folder, rows, held_back=None, *, card=None):
             self.held_back = held_back
 
         def __call__(self, run):

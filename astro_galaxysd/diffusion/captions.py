@@ -8,12 +8,13 @@ tenth of the captions is empty for classifier-free guidance.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from astro_galaxysd.conditions.prompts import prompt_from_tags, tags_from_fractions, weight_from_fraction
+from astro_galaxysd.conditions.prompts import SURVEY, prompt_from_tags, tags_from_fractions, weight_from_fraction
 
-__all__ = ["CaptionStyle", "caption_batch", "sampling_weights"]
+__all__ = ["CaptionStyle", "caption_batch", "fit_tags", "sampling_weights"]
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,27 @@ def sampling_weights(fractions: np.ndarray, *, power: float = 0.5, largest: floa
     rarity = np.array([max([len(rows) / counts[words] for words, _ in row], default=1.0) for row in rows])
     weights = np.minimum(rarity**power, largest)
     return np.asarray(weights / weights.sum())
+
+
+def fit_tags(tags: list[list[tuple[str, float]]], tokenizer: Any) -> list[list[tuple[str, float]]]:
+    """Tags of which every prompt fits the text encoder: where there are too many, those of fewest votes go.
+
+    Parameters
+    ----------
+    tags : list of list of (str, float)
+        Words and vote fractions, as `tags_from_fractions` gives them.
+    tokenizer : CLIPTokenizer
+    """
+    lengths: dict[str, int] = {}
+
+    def length(words: str) -> int:
+        if words not in lengths:
+            lengths[words] = len(tokenizer(f"{words},", add_special_tokens=False).input_ids)
+        return lengths[words]
+
+    room = tokenizer.model_max_length - 2 - length(SURVEY)  # begin and end
+    fitting = [list(row) for row in tags]
+    for row in fitting:
+        while sum(length(words) for words, _ in row) > room:
+            row.remove(min(row, key=lambda tag: tag[1]))
+    return fitting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
@@ -86,6 +87,8 @@ def _read_part(
     else:
         known = np.full((len(table), 37), np.nan)
     names = row_names(table)
+    if names == [str(row) for row in range(len(table))]:
+        names = [f"{Path(path).name} row {name}" for name in names]  # numbers of several tables are not told apart
     images: list[np.ndarray] = []
     kept: list[int] = []
     unreadable: dict[str, str] = {}

@@ -17,7 +17,7 @@ import torch
 
 from astro_galaxysd.conditions.prompts import tags_from_fractions
 from astro_galaxysd.diffusion.autoencoder import BLOCK, LappedAutoencoder
-from astro_galaxysd.diffusion.captions import caption_batch, sampling_weights
+from astro_galaxysd.diffusion.captions import caption_batch, fit_tags, sampling_weights
 from astro_galaxysd.diffusion.components import SCHEDULER, Components, load_autoencoder, new_text_encoder, new_unet
 from astro_galaxysd.diffusion.encode import encode_prompts
 from astro_galaxysd.diffusion.engine import Engine
@@ -110,9 +110,13 @@ class ConditionedRun(TrainingRun):
         self.text_encoder, self.tokenizer = components.text_encoder, components.tokenizer
         self.schedule, self.share = components.scheduler, share.to(engine.device)
         self.prediction = str(self.schedule.get("prediction_type", "epsilon"))
-        self.tags = tags_from_fractions(data.fractions, cuts=recipe.well_sampled)
+        self.tags = fit_tags(tags_from_fractions(data.fractions, cuts=recipe.well_sampled), self.tokenizer)
         self.probability = sampling_weights(data.fractions, power=recipe.rarity, largest=recipe.rarity_limit)
+        if engine.rank:
+            engine.wait()  # the first process writes the file of latents, the others find it
         self.source = LatentSource(self.vae, data.images, Path(folder) if recipe.cache_latents else None)
+        if not engine.rank:
+            engine.wait()
         self.signal = alphas_cumprod(self.schedule).to(engine.device)
         if recipe.checkpointing:
             self.unet.enable_gradient_checkpointing()
@@ -161,6 +165,11 @@ class ConditionedRun(TrainingRun):
     def _hidden(self, captions: list[str]) -> torch.Tensor:
         with torch.set_grad_enabled("text_encoder" in self.modules):
             return encode_prompts(self.text_encoder, self.tokenizer, captions)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Steps, guidance and sampler that the weights want; empty for what is usual for our own."""
+        return {}
 
     def current(self) -> Components:
         """The networks as they are, on their device."""

@@ -85,9 +85,10 @@ def apply_weights(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         Token weights; a row of ones is returned as it was.
     """
     weighted = hidden * weights[..., None]
-    ratio = hidden.mean(dim=(1, 2), keepdim=True) / weighted.mean(dim=(1, 2), keepdim=True)
     plain = (weights == 1).all(dim=1)[:, None, None]
-    return torch.where(plain, hidden, weighted * ratio)
+    # a mean of zero must not reach the gradients of rows that are returned as they were
+    mean = torch.where(plain, 1.0, weighted.mean(dim=(1, 2), keepdim=True))
+    return torch.where(plain, hidden, weighted * (hidden.mean(dim=(1, 2), keepdim=True) / mean))
 
 
 def encode_prompts(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:

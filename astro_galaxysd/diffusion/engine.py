@@ -8,15 +8,17 @@ process to rounding.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 
 from astro_galaxysd.errors import MissingDependencyError, TrainingError
 
-__all__ = ["Engine", "processor_has_bf16"]
+__all__ = ["Engine", "processor_has_bf16", "uninterrupted"]
 
 
 def processor_has_bf16() -> bool:
@@ -84,13 +86,17 @@ class Engine:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def update(self, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.Tensor], clip: float) -> float:
-        """Average the gradients over the processes, clip, step; return the gradient's norm before clipping."""
+        """Average the gradients over the processes, clip, step; return the gradient's norm before clipping.
+
+        Weights stay as they are if it is not finite.
+        """
         self._scaler.unscale_(optimizer)
         if self.processes > 1:
             self._average([p.grad for p in parameters if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip if clip > 0 else float("inf"))
-        self._scaler.step(optimizer)
-        self._scaler.update()
+        if self._scaler.is_enabled() or torch.isfinite(norm):
+            self._scaler.step(optimizer)  # a scaler leaves out steps that overflow, by itself
+            self._scaler.update()
         optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
@@ -119,6 +125,24 @@ class Engine:
         flat = self._accelerator.reduce(flat, reduction="sum")
         for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back to the end: weights, average and step number must change together."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals come in the main thread only
+        return
+    held: list[tuple[int, Any]] = []
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda *arguments: held.append(arguments)) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, signal.SIG_DFL if handler is None else handler)
+    for number, _ in held[:1]:
+        signal.raise_signal(number)
 
 
 def _accelerator() -> Any:

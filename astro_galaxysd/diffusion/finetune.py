@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from astro_galaxysd.conditions.prompts import SURVEY
 from astro_galaxysd.diffusion.components import Components, load_components, save_components
 from astro_galaxysd.diffusion.diffuse import ConditionedRun
 from astro_galaxysd.diffusion.engine import Engine
@@ -27,7 +26,7 @@ from astro_galaxysd.errors import MissingDependencyError, TrainingError, Unknown
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-__all__ = ["ADAPTED", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "fit_tags", "merge_adapters"]
+__all__ = ["ADAPTED", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
 
 #: What a network can predict.
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -123,7 +122,6 @@ class FinetuneRun(ConditionedRun):
             network.to(engine.device)
         self._adapters: dict[str, dict[str, torch.Tensor]] = {}
         super().__init__(folder, data, recipe, components, engine, share=torch.ones(1, 1, 1, 1), trained=trained)
-        self.tags = fit_tags(self.tags, self.tokenizer)
 
     def resume(self) -> bool:
         """Load the checkpoint if there is one; say whether there was.
@@ -158,8 +156,14 @@ class FinetuneRun(ConditionedRun):
                 merge_adapters(module)
         return components
 
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """As published for weights that predict noise; the same number of steps and guidance for the others."""
+        sampler = "dpm++" if self.recipe.zero_snr else "euler-ancestral"
+        return {"steps": 40, "guidance": 6.5, "sampler": sampler}
+
     def export(self, folder: Path) -> None:
-        """Write the complete weights; ends the run's training.
+        """Write the complete weights, and in ``sampling.json`` how to sample them; ends the run's training.
 
         A run of adapters writes them by themselves too: ``lora`` in the run's folder is what
         ``StableDiffusionPipeline.load_lora_weights`` takes, to be used with the base.
@@ -177,6 +181,7 @@ class FinetuneRun(ConditionedRun):
                 self.folder / "lora", **{f"{name}_lora_layers": layers for name, layers in self._adapters.items()}
             )
         save_components(components, folder)
+        (folder / "sampling.json").write_text(json.dumps(self.sampling) + "\n")
 
     def _adapter_layers(self) -> dict[str, dict[str, torch.Tensor]]:
         """Adapters of each trained network by their names in the file, on the processor."""
@@ -214,8 +219,6 @@ def _load_base(base: Path) -> Components:
 def _check_adaptable(components: Components, recipe: FinetuneRecipe) -> None:
     """Adapters go on with what the base predicts: another target is more than a low rank can learn."""
     predicts = components.scheduler.get("prediction_type", "epsilon")
-    if recipe.lora_rank < 0:
-        raise TrainingError(f"recipe: lora_rank = {recipe.lora_rank}; give the adapters' rank, or 0 for all weights")
     if recipe.lora_rank and recipe.prediction in PREDICTIONS and recipe.prediction != predicts:
         raise TrainingError(
             f"recipe: adapters can't turn a base that predicts {predicts} to prediction = {recipe.prediction}; "
@@ -225,8 +228,6 @@ def _check_adaptable(components: Components, recipe: FinetuneRecipe) -> None:
 
 def _fitted(data: TrainingSet, size: int) -> TrainingSet:
     """The set with its images of the wanted size."""
-    if size < 0:
-        raise TrainingError(f"recipe: image_size = {size}; give pixels, or 0 for the images as they are")
     if not size or data.images.shape[1:3] == (size, size):
         return data
     from astro_galaxysd.images.codec import fit_size  # astropy comes with it
@@ -307,27 +308,3 @@ def _adapted_layers(network: Any) -> Iterator[tuple[str, BaseTunerLayer]]:
     for path, layer in network.named_modules():
         if isinstance(layer, BaseTunerLayer):
             yield path, layer
-
-
-def fit_tags(tags: list[list[tuple[str, float]]], tokenizer: Any) -> list[list[tuple[str, float]]]:
-    """Tags of which every prompt fits the text encoder: where there are too many, those of fewest votes go.
-
-    Parameters
-    ----------
-    tags : list of list of (str, float)
-        Words and vote fractions, as `tags_from_fractions` gives them.
-    tokenizer : CLIPTokenizer
-    """
-    lengths: dict[str, int] = {}
-
-    def length(words: str) -> int:
-        if words not in lengths:
-            lengths[words] = len(tokenizer(f"{words},", add_special_tokens=False).input_ids)
-        return lengths[words]
-
-    room = tokenizer.model_max_length - 2 - length(SURVEY)  # begin and end
-    fitting = [list(row) for row in tags]
-    for row in fitting:
-        while sum(length(words) for words, _ in row) > room:
-            row.remove(min(row, key=lambda tag: tag[1]))
-    return fitting

@@ -94,7 +94,8 @@ class LatentSource:
     def _open(self, folder: Path) -> np.ndarray:
         path, record = folder / "latents.npy", folder / "latents.json"
         key = self._key()
-        if not (path.exists() and record.exists() and json.loads(record.read_text()).get("of") == key):
+        stored = _found(path, record, key)
+        if stored is None:
             try:
                 self._write(folder, path)
                 record.write_text(json.dumps({"of": key}) + "\n")
@@ -103,7 +104,7 @@ class LatentSource:
                 raise OutputError(
                     f"{path}: can't write the encodings ({error}); make room, or set cache_latents = false"
                 ) from error
-        stored: np.ndarray = np.load(path, mmap_mode="r")
+            stored = np.load(path, mmap_mode="r")
         return stored
 
     def _key(self) -> str:
@@ -118,16 +119,30 @@ class LatentSource:
         """Encode every image in every form: (N, 8, 1 or 2, C, h, w), float16."""
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        stored = None
-        for start in range(0, len(self.images), self._chunk):
-            rows = np.arange(start, min(start + self._chunk, len(self.images)))
-            for form in range(_FORMS):
-                moments = [m for m in self._encode(rows, np.full(len(rows), form)) if m is not None]
-                both = torch.stack(moments, dim=1).cpu().numpy()
-                if stored is None:
-                    shape = (len(self.images), _FORMS, *both.shape[1:])
-                    stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-                stored[rows, form] = both
-        if stored is not None:
-            stored.flush()
+        # not through a memory map: where the disk is full, that ends the process instead of raising OSError
+        with partial.open("wb") as stream:
+            for start in range(0, len(self.images), self._chunk):
+                rows = np.arange(start, min(start + self._chunk, len(self.images)))
+                forms = np.stack([self._both(rows, form) for form in range(_FORMS)], axis=1)
+                if not start:
+                    header = {"descr": "<f2", "fortran_order": False, "shape": (len(self.images), *forms.shape[1:])}
+                    np.lib.format.write_array_header_1_0(stream, header)
+                stream.write(forms.astype("<f2").tobytes())
         os.replace(partial, path)
+
+    def _both(self, rows: np.ndarray, form: int) -> np.ndarray:
+        """Means, and deviations if there are any, of rows in one form: (n, 1 or 2, C, h, w)."""
+        moments = [moment for moment in self._encode(rows, np.full(len(rows), form)) if moment is not None]
+        both: np.ndarray = torch.stack(moments, dim=1).cpu().numpy()
+        return both
+
+
+def _found(path: Path, record: Path, key: str) -> np.ndarray | None:
+    """The encodings that are there, if they are whole and those of `key`."""
+    try:
+        if json.loads(record.read_text())["of"] == key:
+            stored: np.ndarray = np.load(path, mmap_mode="r")
+            return stored
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or damaged
+    return None

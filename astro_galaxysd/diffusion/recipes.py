@@ -200,15 +200,22 @@ def preset_names() -> list[str]:
 def load_preset(name: str) -> dict[str, Any]:
     """Content of a preset: a name of `preset_names`, or a TOML file of the same form.
 
-    A file may say ``extends = "mini"`` and give only what differs.
+    A file may say ``extends = "mini"``, or name another file beside it, and give only what differs.
 
     Raises
     ------
     UnknownNameError
         If there is neither such a preset nor such a file.
     TrainingError
-        If the file is not TOML.
+        If the file is not TOML, or extends itself.
     """
+    return _load_preset(name, ())
+
+
+def _load_preset(name: str, below: tuple[str, ...]) -> dict[str, Any]:
+    """A preset that those `below` extend."""
+    if name in below:
+        raise TrainingError(f"preset {below[0]}: extends itself by way of {name}; name a preset that ships")
     if name in preset_names():
         text = files("astro_galaxysd").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     elif name.endswith(".toml") and Path(name).is_file():
@@ -220,7 +227,9 @@ def load_preset(name: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise TrainingError(f"preset {name}: {error}; see the presets that ship for the form") from error
     if "extends" in content:
-        content = _merged(load_preset(str(content.pop("extends"))), content)
+        base = str(content.pop("extends"))
+        base = str(Path(name).parent / base) if base.endswith(".toml") else base
+        content = _merged(_load_preset(base, (*below, name)), content)
     return content
 
 
@@ -302,12 +311,12 @@ def _caption_style(value: Any) -> CaptionStyle:
 
 def _check(recipe: Recipe) -> None:
     """Raise for values that can't be trained with."""
-    positive = [
-        name for name in ("batch_size", "steps", "learning_rate", "accumulate") if not getattr(recipe, name) > 0
-    ]
-    if positive:
-        seen = ", ".join(f"{name} = {getattr(recipe, name)}" for name in positive)
-        raise TrainingError(f"recipe: {seen}; must be above 0")
+    above = ("batch_size", "steps", "learning_rate", "accumulate")
+    numbers = {name: value for name, value in vars(recipe).items() if isinstance(value, int | float)}
+    wrong = {name: value for name, value in numbers.items() if not (value > 0 if name in above else value >= 0)}
+    if wrong:
+        seen = ", ".join(f"{name} = {value}" for name, value in wrong.items())
+        raise TrainingError(f"recipe: {seen}; must be {'above 0' if set(wrong) <= set(above) else 'at least 0'}")
     for name, allowed in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
         if getattr(recipe, name) not in allowed:
             raise UnknownNameError(name, getattr(recipe, name), allowed)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from astro_galaxysd.diffusion.engine import Engine
+from astro_galaxysd.diffusion.engine import Engine, uninterrupted
 from astro_galaxysd.diffusion.recipes import Recipe
 from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import OutputError, TrainingError
@@ -46,11 +46,21 @@ class TrainingRun(ABC):
         What is trained, by the name it has in the checkpoint; parameters that need no gradient stay as they are.
     data : TrainingSet
     engine : Engine
+
+    Raises
+    ------
+    TrainingError
+        If there are more processes than images in a batch.
     """
 
     def __init__(
         self, folder: Path, recipe: Recipe, modules: dict[str, torch.nn.Module], data: TrainingSet, engine: Engine
     ) -> None:
+        if recipe.batch_size < engine.processes:
+            raise TrainingError(
+                f"batch_size = {recipe.batch_size} leaves some of {engine.processes} processes without an image; "
+                "raise it, or start fewer"
+            )
         self.folder, self.recipe, self.modules, self.data, self.engine = Path(folder), recipe, modules, data, engine
         self.parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters] if recipe.ema else []
@@ -176,7 +186,7 @@ class TrainingRun(ABC):
         Raises
         ------
         TrainingError
-            If the loss is not finite, or memory does not suffice; the last checkpoint is kept.
+            If the loss or its gradient is not finite, or memory does not suffice; the last checkpoint is kept.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.step)
@@ -184,14 +194,20 @@ class TrainingRun(ABC):
         with self._explained():
             loss = self.engine.total(self._gradients())
             if not np.isfinite(loss):
-                raise self._not_finite(loss)
-            norm = self.engine.update(self.optimizer, self.parameters, self.recipe.clip)
+                raise self._not_finite("loss", loss)
+            with uninterrupted():
+                norm = self.engine.update(self.optimizer, self.parameters, self.recipe.clip)
+                if not np.isfinite(norm) and self.engine.precision != "fp16":  # whose overflows are part of it
+                    raise self._not_finite("gradient", norm)
+                self._finish_step()
+        self._since_log.append((loss, norm))
+        return loss
+
+    def _finish_step(self) -> None:
         if self.average:
             decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         self.step += 1
-        self._since_log.append((loss, norm))
-        return loss
 
     def _gradients(self) -> float:
         """Gradients of this process's share of the batch, piece by piece; return the share's part of the mean loss."""
@@ -220,14 +236,14 @@ class TrainingRun(ABC):
                 "or lower batch_size; the last checkpoint is kept."
             ) from error
 
-    def _not_finite(self, loss: float) -> TrainingError:
+    def _not_finite(self, what: str, value: float) -> TrainingError:
         ids = [self.data.ids[row] for row in self.rows(self.step)]
         self.folder.mkdir(parents=True, exist_ok=True)
         record = self.folder / "not_finite.json"
-        record.write_text(json.dumps({"step": self.step, "loss": str(loss), "ids": ids}, indent=1) + "\n")
+        record.write_text(json.dumps({"step": self.step, what: str(value), "ids": ids}, indent=1) + "\n")
         some = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more, all in {record.name}" if len(ids) > 8 else "")
         return TrainingError(
-            f"the loss became {loss} at step {self.step} with the rows {some}; the last checkpoint in {self.folder} "
+            f"the {what} became {value} at step {self.step} with the rows {some}; the last checkpoint in {self.folder} "
             "is kept. Look at these rows, or lower learning_rate, and go on from it."
         )
 
@@ -300,8 +316,8 @@ class TrainingRun(ABC):
         """Inside, the networks hold the averaged weights and do not train."""
         training = {name: module.training for name, module in self.modules.items()}
         current = [p.detach().clone() for p in self.parameters] if self.average else []
-        self.use_average()
         try:
+            self.use_average()
             yield
         finally:
             for mine, value in zip(self.parameters, current, strict=bool(current)):
@@ -322,11 +338,13 @@ class TrainingRun(ABC):
         if self.engine.rank or not path.exists():
             return
         with path.open(newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.step]
-        with path.open("w", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["step"].isdigit() and int(row["step"]) <= self.step]
+        partial = path.with_suffix(".partial")
+        with partial.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, _LOG_COLUMNS, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+        os.replace(partial, path)
 
     def _log(self) -> None:
         since, self._since_log = self._since_log, []

@@ -66,12 +66,14 @@ def _own_keys(config: dict[str, Any], sampler: str) -> dict[str, Any]:
     return own | ({"algorithm_type": "dpmsolver++"} if sampler == "dpm++" else {})
 
 
-def guide(conditional: torch.Tensor, unconditional: torch.Tensor, guidance: float) -> torch.Tensor:
-    """Classifier-free guidance with rescaled contrast; all shapes (N, C, H, W)."""
+def guide(
+    conditional: torch.Tensor, unconditional: torch.Tensor, guidance: float, rescale: float = GUIDANCE_RESCALE
+) -> torch.Tensor:
+    """Classifier-free guidance with its contrast restored to the share `rescale`; all shapes (N, C, H, W)."""
     guided = unconditional + guidance * (conditional - unconditional)
     axes = tuple(range(1, guided.ndim))
     ratio = conditional.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True)
-    return guided * (GUIDANCE_RESCALE * ratio + 1 - GUIDANCE_RESCALE)
+    return guided * (rescale * ratio + 1 - rescale)
 
 
 def _padded(rows: torch.Tensor) -> torch.Tensor:
@@ -110,11 +112,13 @@ def sample_latents(
     empty = encode_prompts(components.text_encoder, components.tokenizer, [""] * MICRO_BATCH)
     scheduler = make_scheduler(components.scheduler, sampler, steps)
     latents = (latents * scheduler.init_noise_sigma).to(device)
+    # the remedy belongs to schedules that end in pure noise; others are sampled as they were published
+    rescale = GUIDANCE_RESCALE if components.scheduler.get("rescale_betas_zero_snr") else 0.0
     for time in scheduler.timesteps:
         scaled = scheduler.scale_model_input(latents, time)
         predicted = unet(scaled, time, conditional, return_dict=False)[0]
         if guidance != 1.0:
-            predicted = guide(predicted, unet(scaled, time, empty, return_dict=False)[0], guidance)
+            predicted = guide(predicted, unet(scaled, time, empty, return_dict=False)[0], guidance, rescale)
         latents = scheduler.step(predicted, time, latents, generator=generators, return_dict=False)[0]
     drawn: torch.Tensor = latents[:n]
     return drawn

@@ -17,9 +17,10 @@ from astropy.table import Table
 from safetensors.torch import load_file, save_file
 
 from astro_galaxysd.conditions.tree import INDEX
+from astro_galaxysd.diffusion.captions import fit_tags
 from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.encode import check_prompts
-from astro_galaxysd.diffusion.finetune import FinetuneRun, finetune_schedule, fit_tags
+from astro_galaxysd.diffusion.finetune import FinetuneRun, finetune_schedule
 from astro_galaxysd.diffusion.recipes import FinetuneRecipe, make_recipe
 from astro_galaxysd.diffusion.sample import sample_rows
 from astro_galaxysd.diffusion.tokenizer import build_tokenizer
@@ -263,7 +264,7 @@ class TestRefusals:
             start(image_size=70)
 
     def test_negative_size(self, start):
-        with pytest.raises(TrainingError, match="image_size = -1; give pixels, or 0 for the images as they are"):
+        with pytest.raises(TrainingError, match="image_size = -1; must be at least 0"):
             start(image_size=-1)
 
     def test_no_votes(self, start, data):
@@ -276,7 +277,7 @@ class TestRefusals:
             start(prediction="noise")
 
     def test_negative_rank(self, start):
-        with pytest.raises(TrainingError, match="lora_rank = -2; give the adapters' rank, or 0 for all weights"):
+        with pytest.raises(TrainingError, match="lora_rank = -2; must be at least 0"):
             start(lora_rank=-2)
 
     def test_adapters_keep_what_the_base_predicts(self, start):

@@ -158,7 +158,7 @@ def test_unknown_names(recipe, settings, message):
         ({"learning_rate": float("nan")}, "recipe: learning_rate = nan; must be above 0"),
         ({"batch_size": 6, "accumulate": 4}, "batch_size = 6 can't be computed in accumulate = 4 equal pieces; choose"),
         ({"ema": 1}, r"recipe: ema = 1.0 must be in \[0, 1\)"),
-        ({"ema": -0.1}, r"recipe: ema = -0.1 must be in \[0, 1\)"),
+        ({"ema": -0.1}, r"recipe: ema = -0.1; must be at least 0"),
         ({"cooldown": 1.5}, r"cooldown = 1.5 in \[0, 1\]"),
     ],
 )
@@ -203,3 +203,22 @@ def test_preset_that_lacks_values(tmp_path, toml):
 def test_preset_with_an_unknown_setting(tmp_path, toml):
     with pytest.raises(UnknownNameError, match="unknown setting 'wdith': did you mean 'width'"):
         make_recipe(AutoencoderRecipe, tmp_path, {}, toml('extends = "mini"\n[autoencoder]\nwdith = 3\n'))
+
+
+def test_preset_that_extends_itself(tmp_path):
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text('extends = "second.toml"\n')
+    second.write_text('extends = "first.toml"\n')
+    with pytest.raises(TrainingError, match="extends itself by way of .*first.toml; name a preset that ships"):
+        load_preset(str(first))
+
+
+@pytest.mark.parametrize("name", ["gamma", "warmup", "clip", "weight_decay", "rarity"])
+def test_negative_settings(tmp_path, name):
+    with pytest.raises(TrainingError, match=f"recipe: {name} = -1.*; must be at least 0"):
+        make_recipe(DiffusionRecipe, tmp_path, {name: -1}, "mini")
+
+
+def test_betas_are_two(tmp_path):
+    with pytest.raises(TrainingError, match=r"betas = \[0.9\]; AdamW takes two"):
+        make_recipe(DiffusionRecipe, tmp_path, {"betas": [0.9]}, "mini")
