@@ -78,6 +78,7 @@ def draw_with_pipeline(steps: int | None, per_call: int) -> Any:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    from astro_galaxysd import LappedAutoencoder  # noqa: F401  diffusers looks for it among what is imported
     from astro_galaxysd.diffusion.generator import weights_folder
     from astro_galaxysd.diffusion.sample import GUIDANCE_RESCALE, make_scheduler
     from astro_galaxysd.drawing import weight_card

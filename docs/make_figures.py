@@ -1,11 +1,11 @@
-"""Draw the figures of the gallery: a contact sheet of synthetic galaxies for ten prompts.
+"""Draw the figures of the gallery: a contact sheet of synthetic galaxies for the sixteen published prompts.
 
     python docs/make_figures.py docs/gallery
     python docs/make_figures.py sheets --real votes_and_images.parquet
 
 The second form needs a table with votes and images. For each prompt it picks real galaxies whose votes say the same,
-draws one synthetic galaxy from the votes of each, and writes `real_and_synthetic.png` beside `ten_prompts.png`: a row
-of real galaxies above a row of synthetic ones with the same votes, in the same order.
+draws one synthetic galaxy from the votes of each, and writes `real_and_synthetic.png` beside `sixteen_prompts.png`: a
+row of real galaxies above a row of synthetic ones with the same votes, in the same order.
 """
 
 from __future__ import annotations
@@ -14,49 +14,43 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from astro_galaxysd import generate, plan_augmentation, read_table
+from astro_galaxysd.errors import NoRealRowsError
 from astro_galaxysd.images.codec import fit_size, read_images
 from astro_galaxysd.images.sheet import contact_sheet
+from astro_galaxysd.watching import PUBLISHED_PROMPTS
 
-PROMPTS = (
-    "sdss, smooth, completely round galaxy",
-    "sdss, smooth, in-between round galaxy",
-    "sdss, smooth, cigar shaped galaxy",
-    "sdss, features or disk-shaped, edge-on galaxy, with rounded edge-on bulge",
-    "sdss, features or disk-shaped, edge-on galaxy, without edge-on bulge",
-    "sdss, features or disk-shaped, spiral galaxy, obvious bulge prominence, tightly wound spiral arms",
-    "sdss, features or disk-shaped, spiral galaxy, just noticeable bulge prominence, loosely wound spiral arms",
-    "sdss, features or disk-shaped, bar-shaped structure in the center of galaxy, spiral galaxy",
-    "sdss, features or disk-shaped, something odd, ring galaxy",
-    "sdss, something odd, merger",
-)
 ACROSS = 8
 
 
-def ten_prompts(folder: Path, seed: int, overwrite: bool, **sampling: object) -> Path:
+def sixteen_prompts(folder: Path, seed: int, overwrite: bool, **sampling: object) -> Path:
     """Eight galaxies for each prompt, nothing chosen by hand: they are the first eight of the seed."""
     rows = [
-        (f"prompt {number} galaxy {copy}", prompt) for number, prompt in enumerate(PROMPTS) for copy in range(ACROSS)
+        (f"prompt {number} galaxy {copy}", prompt)
+        for number, prompt in enumerate(PUBLISHED_PROMPTS)
+        for copy in range(ACROSS)
     ]
     table = Table(rows=rows, names=["id", "prompt"])
     images = generate(table, rng=seed, **sampling)["image"]
-    groups = [(prompt, images[ACROSS * number :][:ACROSS]) for number, prompt in enumerate(PROMPTS)]
-    return contact_sheet(groups, folder / "ten_prompts.png", columns=ACROSS, overwrite=overwrite)
+    groups = [(prompt, images[ACROSS * number :][:ACROSS]) for number, prompt in enumerate(PUBLISHED_PROMPTS)]
+    return contact_sheet(groups, folder / "sixteen_prompts.png", columns=ACROSS, overwrite=overwrite)
 
 
 def real_and_synthetic(folder: Path, table: Table, seed: int, overwrite: bool, **sampling: object) -> Path:
     """For each prompt, real galaxies above synthetic ones that were drawn from their votes."""
-    plans = [plan_augmentation(table, target=text, n=ACROSS, rng=seed + place) for place, text in enumerate(PROMPTS)]
-    conditions = vstack([plan["row_id", "prompt", "seed", "base_row"] for plan in plans], metadata_conflicts="silent")
-    drawn = generate(conditions, **sampling)["image"]
     groups = []
-    for number, prompt in enumerate(PROMPTS):
-        part = slice(ACROSS * number, ACROSS * (number + 1))
-        real = np.stack(read_images(table, rows=conditions["base_row"][part].tolist()))
+    for number, prompt in enumerate(PUBLISHED_PROMPTS):
+        try:
+            plan = plan_augmentation(table, target=prompt, n=ACROSS, rng=seed + number)
+        except NoRealRowsError:
+            groups.append((f"no real galaxy has the votes of: {prompt}", np.zeros((0, 8, 8, 3), np.uint8)))
+            continue
+        drawn = generate(plan["row_id", "prompt", "seed"], **sampling)["image"]
+        real = np.stack(read_images(table, rows=plan["base_row"].tolist()))
         groups.append((f"real: {prompt}", fit_size(real, drawn.shape[1:3])))
-        groups.append(("synthetic, from the votes of the galaxies above", drawn[part]))
+        groups.append(("synthetic, from the votes of the galaxies above", drawn))
     return contact_sheet(groups, folder / "real_and_synthetic.png", columns=ACROSS, overwrite=overwrite)
 
 
@@ -72,7 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     sampling = {key: getattr(options, key) for key in ("weights", "steps", "guidance")}
     options.folder.mkdir(parents=True, exist_ok=True)
-    print(ten_prompts(options.folder, options.seed, options.overwrite, **sampling))
+    print(sixteen_prompts(options.folder, options.seed, options.overwrite, **sampling))
     if options.real:
         table = read_table(options.real)
         print(real_and_synthetic(options.folder, table, options.seed, options.overwrite, **sampling))
