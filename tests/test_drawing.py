@@ -7,9 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from astropy.table import Table
 
 from astro_galaxysd import augment_table, generate, hookimpl, load_generator
+from astro_galaxysd.diffusion import sample
+from astro_galaxysd.diffusion.components import load_components
+from astro_galaxysd.diffusion.sample import GUIDANCE_RESCALE, guide
 from astro_galaxysd.drawing import Drawing, estimate, weight_card
 from astro_galaxysd.errors import ConditionError, PluginError, PromptError, UnknownNameError, WeightsError
 from astro_galaxysd.plugins.manager import get_registry
@@ -172,6 +176,72 @@ def test_card_of_a_folder(tiny_weights):
     card = weight_card(tiny_weights)
     assert (card.name, card.generator) == ("tiny", "diffusion")
     assert weight_card("mini").location == "package:astro_galaxysd/weights/mini"
+
+
+def recommend(folder, content):
+    (folder / "sampling.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+def test_a_folder_says_how_it_wants_to_be_sampled(copy):
+    usual = weight_card(copy)
+    card = weight_card(recommend(copy, {"steps": 3, "guidance": 1, "sampler": "euler-ancestral"}))
+    assert (card.steps, card.guidance, card.sampler) == (3, 1, "euler-ancestral")
+    batch = load_generator(copy).generate(Table({"prompt": ["sdss, merger"], "seed": [7]}))
+    assert [batch.meta[key] for key in ("steps", "guidance", "sampler")] == [3, 1.0, "euler-ancestral"]
+    assert load_generator(copy, steps=4, guidance=2.0).provenance["steps"] == 4  # who asks for something gets it
+    part = weight_card(recommend(copy, {"guidance": 6.5}))
+    assert (part.steps, part.guidance, part.sampler) == (usual.steps, 6.5, usual.sampler)
+    assert weight_card(recommend(copy, {})) == usual
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "sampling.json can't be read .*; mend or remove it"),
+        ([40], r"holds \[40\]; steps, guidance and sampler may stand there"),
+        ({"steps": 40, "rescale": 0.7}, "holds .*'rescale'.*; steps, guidance and sampler may stand there"),
+        ({"steps": "40"}, "holds {'steps': '40'}; steps, guidance and sampler"),
+        ({"steps": 40.5}, "holds {'steps': 40.5}; steps"),
+        ({"guidance": None}, "holds {'guidance': None}; steps"),
+        ({"sampler": 2}, "holds {'sampler': 2}; steps"),
+    ],
+)
+def test_sampling_that_can_not_be_read(copy, no_drawing, content, message):
+    recommend(copy, content)
+    with pytest.raises(WeightsError, match=message):
+        refused(copy)
+
+
+def test_sampling_out_of_range_or_unknown(copy, no_drawing):
+    with pytest.raises(ConditionError, match="steps = 1: give a whole number from 2 to 500"):
+        refused(recommend(copy, {"steps": 1}))
+    with pytest.raises(UnknownNameError, match="unknown sampler 'dpm': did you mean 'dpm"):
+        refused(recommend(copy, {"sampler": "dpm"}))
+
+
+def test_guidance_without_rescaling_is_plain_guidance():
+    generator = torch.Generator().manual_seed(0)
+    conditional, unconditional = torch.randn(2, 3, 4, 4, 4, generator=generator)
+    plain = unconditional + 7.5 * (conditional - unconditional)
+    assert torch.equal(guide(conditional, unconditional, 7.5, 0.0), plain)
+    assert not torch.allclose(guide(conditional, unconditional, 7.5), plain)
+
+
+@pytest.mark.parametrize(("zero_snr", "share"), [(True, GUIDANCE_RESCALE), (False, 0.0), (None, 0.0)])
+def test_only_schedules_that_end_in_pure_noise_are_rescaled(tiny_weights, monkeypatch, zero_snr, share):
+    model, shares = load_components(tiny_weights), set()
+    model.scheduler.pop("rescale_betas_zero_snr")
+    if zero_snr is not None:
+        model.scheduler["rescale_betas_zero_snr"] = zero_snr
+
+    def watch(conditional, unconditional, guidance, rescale):
+        shares.add(rescale)
+        return guide(conditional, unconditional, guidance, rescale)
+
+    monkeypatch.setattr(sample, "guide", watch)
+    sample.sample_rows(model, ["sdss, merger"], [0], steps=2, guidance=2.0, sampler="dpm++")
+    assert shares == {share}
 
 
 def test_estimate_grows_with_the_work():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -10,14 +12,20 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from safetensors.numpy import load_file, save_file
 
 from astro_galaxysd import load_generator, training, write_table
+from astro_galaxysd.conditions.prompts import prompts_from_fractions
+from astro_galaxysd.conditions.seeds import row_seeds
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.diffusion import runs
 from astro_galaxysd.diffusion.components import load_autoencoder, load_components
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack
-from astro_galaxysd.errors import TrainingError
+from astro_galaxysd.drawing import weight_card
+from astro_galaxysd.errors import TrainingError, UnknownNameError
+from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
+from astro_galaxysd.promotion import trained_on
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
 CODE = {"batch_size": 2, "steps": 2, "latent_channels": 4, "linear_steps": 10, "width": 8, "depth": 1}
@@ -168,6 +176,129 @@ def test_autoencoder_of_images_with_and_without_votes(data, tmp_path):
 
 def test_votes_of_the_table_reach_the_prompts(data):
     assert np.isfinite(read_training_set([data], votes=True).fractions[:, INDEX["smooth"]]).all()
+
+
+BASE = {"batch_size": 2, "steps": 1, "warmup": 0, "image_size": 0, "precision": "fp32", "cache_latents": False,
+        "checkpointing": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("zero_snr", "prediction", "sampler"), [(True, "v_prediction", "dpm++"), (False, "epsilon", "euler-ancestral")]
+)
+def test_finetuned_weights_say_how_they_want_to_be_sampled(
+    data, tiny_weights, tmp_path, watched, zero_snr, prediction, sampler
+):
+    settings = {**BASE, "zero_snr": zero_snr, "prediction": prediction}
+    weights = training.finetune([data], tmp_path / "run", tiny_weights, settings, progress=False)
+    recommended = {"steps": 40, "guidance": 6.5, "sampler": sampler}
+    assert json.loads((weights / "sampling.json").read_text()) == recommended
+    card = weight_card(weights)
+    assert {name: getattr(card, name) for name in recommended} == recommended
+    assert load_generator(weights).provenance["sampler"] == sampler
+    assert watched == [(1, None)]
+
+
+N = 8  # rows to draw with both weights; as many are compared with
+
+
+def scramble(weights):
+    """Take the decoder's numbers away: all images are the same grey."""
+    path = weights / "vae" / "diffusion_pytorch_model.safetensors"
+    values = load_file(path)
+    save_file({name: 0 * value if "decoder" in name else value for name, value in values.items()}, path)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tiny_weights, tmp_path_factory):
+    """A finished run and the path of validation rows that look exactly as its weights draw them."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Watcher", lambda *_, **__: lambda run: None)
+        weights = training.train_diffusion([data], folder, tiny_weights / "vae", SIZES, progress=False)
+    (weights / "sampling.json").write_text('{"steps": 2, "guidance": 1.0}')
+    rows = table(2 * N, "v", split=["val"] * 2 * N)
+    path = write_table(rows, folder.parent / "val.parquet")
+    held_back = read_training_set([path], votes=True, splits=("val",))
+    asked = Table({"prompt": prompts_from_fractions(held_back.fractions), "seed": row_seeds(0, held_back.ids)})
+    rows["image"] = load_generator(weights).generate(asked).images
+    return folder, write_table(rows, path, overwrite=True)
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """Copies of the finished run and of its weights, both to be changed."""
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    return folder, shutil.copytree(folder / "weights", tmp_path / "there"), finished[1]
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_better_weights_replace_those_that_are_there(run, data):
+    folder, there, rows = run
+    scramble(there)
+    told = training.promote_run(folder, [data], [rows], there, n=N, command="galaxysd train diffusion --run r")
+    assert told.startswith(f"replaced {there}: better: ")
+    after = content(there)
+    card, ids = after.pop("README.md").decode(), after.pop("training_ids.txt").decode().split()
+    assert after == content(folder / "weights")
+    assert len(ids) == 12
+    np.testing.assert_array_equal(trained_on(there, ["g0", "g11", "v0", "g12"]), [True, True, False, False])
+    recipe = json.loads((folder / "recipe.json").read_text())
+    for words in (
+        "# astro_galaxysd there",
+        "galaxies at 32x32 pixels",
+        "(LappedAutoencoder, 4 latent channels)",
+        "| train.fits | 12 |",
+        "On 16 rows of val.parquet: 8 rows drawn (sampler dpm++, steps 2, guidance 1.0; seed 0), compared with 8",
+        "3 steps, 6 images seen, ",
+        json.loads((folder / "hardware.json").read_text())["hardware"],
+        json.dumps(recipe, indent=2),
+        "    galaxysd train diffusion --run r",
+        told.removeprefix(f"replaced {there}: "),
+    ):
+        assert words in card
+    for name in HIGHER_IS_BETTER:
+        (line,) = [line for line in card.splitlines() if line.startswith(f"| {name} |")]
+        _, _, _, new, old, real, _ = (cell.strip() for cell in line.split("|"))
+        assert new == real  # the real images are what these weights draw
+        assert name != "frechet" or old != new
+
+
+def test_weights_that_are_not_better_change_nothing(run, data):
+    folder, there, rows = run
+    scramble(folder / "weights")
+    before = content(there)
+    told = training.promote_run(folder, [data], [rows], there, n=N)
+    assert told.startswith(f"kept {there}: not better: ")
+    assert content(there) == before
+    assert sorted(path.name for path in there.parent.iterdir()) == ["run", "there"]
+
+
+def test_the_first_weights_of_a_folder(run, data):
+    folder, there, rows = run
+    first = there.parent / "first"
+    assert training.promote_run(folder, [data], [rows], first, n=N) == f"replaced {first}: the first weights."
+    assert (first / "sampling.json").exists()  # how to sample them comes along
+    (folder / "hardware.json").unlink()
+    again = there.parent / "again"
+    training.promote_run(folder, [data], [rows], again, n=N)
+    assert "hardware that was not noted" in (again / "README.md").read_text()
+
+
+def test_weights_are_not_compared_without_validation_rows(run, data):
+    folder, there, _ = run
+    with pytest.raises(TrainingError, match="compared on validation rows: give tables with them .--validation"):
+        training.promote_run(folder, [data], [], there)
+    with pytest.raises(TrainingError, match="12 validation rows are trained on too"):
+        training.promote_run(folder, [data], [data], there)
+
+
+def test_a_name_that_no_weights_have(run, data):
+    folder, _, rows = run
+    with pytest.raises(UnknownNameError, match="unknown weights 'minni': did you mean 'mini'"):
+        training.promote_run(folder, [data], [rows], "minni", n=N)
 
 
 @pytest.mark.slow

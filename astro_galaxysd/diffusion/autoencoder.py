@@ -163,7 +163,7 @@ class LappedAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 def _check_size(height: int, width: int) -> None:
     if height % BLOCK or width % BLOCK or min(height, width) < 2 * BLOCK:
         raise ImageError(
-            f"images of {height}x{width} px can't be encoded: sides must be multiples of {BLOCK}, at least {2 * BLOCK}; "
+            f"images of {height}x{width} px can't be encoded: sides must be multiples of {BLOCK}, {2 * BLOCK} or more; "
             "bring them to such a size with fit_size"
         )
 

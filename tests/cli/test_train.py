@@ -31,6 +31,14 @@ def data(tmp_path_factory):
     return write_table(rows, tmp_path_factory.mktemp("data") / "train.fits")
 
 
+@pytest.fixture(scope="module")
+def validation(tmp_path_factory):
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    columns = {"id": [f"v{row}" for row in range(16)], "split": ["val"] * 16, "t01_smooth": rng.random(16)}
+    return write_table(Table({**columns, "image": images}), tmp_path_factory.mktemp("val") / "val.parquet")
+
+
 @pytest.fixture
 def code(galaxysd, data, tmp_path):
     """``galaxysd train autoencoder``, small."""
@@ -132,6 +140,45 @@ def test_validation_rows_that_are_trained_on(diffusion, data):
     done = diffusion("--validation", data)
     assert done.status == 1
     assert "12 validation rows are trained on too: g0, g1" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "target"), [([], None), (["--promote"], "mini"), (["--promote", "weights/best"], "weights/best")]
+)
+def test_promote_compares_when_training_is_done(diffusion, data, validation, tmp_path, monkeypatch, words, target):
+    compared = []
+
+    def compare(folder, rows, held_back, place, **options):
+        assert (tmp_path / "d" / "weights" / "model_index.json").exists()
+        compared.append((folder, rows, held_back, place, options))
+        return "kept that: not better."
+
+    monkeypatch.setattr(training, "promote_run", compare)
+    done = diffusion("--validation", validation, "--images", "image", *words, "--steps", 1, *settings(SIZES))
+    weights = f"weights  {tmp_path / 'd' / 'weights'}\n"
+    if target is None:
+        assert (done.status, done.out, compared) == (0, weights, [])
+        return
+    assert (done.status, done.out) == (0, f"kept that: not better.\n{weights}")
+    ((folder, rows, held_back, place, options),) = compared
+    assert (folder, rows, held_back, place) == (str(tmp_path / "d"), [str(data)], [str(validation)], target)
+    assert options == {"column": "image", "schema": None}
+
+
+def test_promote_writes_the_first_weights_of_a_folder(diffusion, validation, tmp_path, monkeypatch):
+    # twenty steps with guidance take seconds
+    monkeypatch.setattr("astro_galaxysd.promotion.load_generator", lambda folder, **_: load_generator(folder, steps=2))
+    best = tmp_path / "best"
+    done = diffusion("--validation", validation, "--promote", best, "--steps", 1, *settings(SIZES))
+    assert done.status == 0
+    assert done.out.splitlines()[0] == f"replaced {best}: the first weights."
+    assert "galaxysd train diffusion --data ... --autoencoder" in (best / "README.md").read_text()
+
+
+def test_promote_without_validation_rows(diffusion):
+    done = diffusion("--promote", "--steps", 1, *settings(SIZES))
+    assert done.status == 1
+    assert "weights are compared on validation rows: give tables with them (--validation)" in done.err
 
 
 def test_later_settings_win_and_words_need_no_quotes():

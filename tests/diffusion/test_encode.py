@@ -37,6 +37,18 @@ def test_mean_is_kept():
     torch.testing.assert_close(apply_weights(hidden, weights).mean(dim=(1, 2)), hidden.mean(dim=(1, 2)))
 
 
+def test_a_plain_row_whose_mean_is_zero_has_gradients():
+    """Empty prompts are trained too, with encoders whose states may have a mean of zero."""
+    hidden = torch.tensor([[[1.0, -1.0], [2.0, -2.0]], [[1.0, 3.0], [2.0, 4.0]]], requires_grad=True)
+    weights = torch.tensor([[1.0, 1.0], [1.0, 2.0]])
+    out = apply_weights(hidden, weights)
+    assert torch.equal(out[0], hidden[0])
+    out.square().sum().backward()
+    torch.testing.assert_close(hidden.grad[0], 2 * hidden.detach()[0])
+    assert hidden.grad[1].isfinite().all()
+    assert (hidden.grad[1] != 0).any()
+
+
 def test_only_the_feature_carries_the_weight(model):
     ids, weights = tokenise(model.tokenizer, ["sdss, {dust lane:1.3}"])
     tokens = model.tokenizer.convert_ids_to_tokens(ids[0])
