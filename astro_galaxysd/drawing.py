@@ -126,7 +126,7 @@ def _recommended(folder: Path) -> dict[str, Any]:
     path = folder / "sampling.json"
     if not path.is_file():
         return {}
-    types = {"steps": int, "guidance": (int, float), "sampler": str}
+    types: dict[str, Any] = {"steps": int, "guidance": (int, float), "sampler": str}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

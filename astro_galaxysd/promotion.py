@@ -22,7 +22,7 @@ import numpy as np
 
 from astro_galaxysd.conditions.prompts import prompts_from_fractions
 from astro_galaxysd.conditions.seeds import id_text, row_seeds
-from astro_galaxysd.diffusion.components import folder_revision
+from astro_galaxysd.diffusion.components import folder_revision, is_weights_folder
 from astro_galaxysd.drawing import load_generator
 from astro_galaxysd.errors import TrainingError, WeightsError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure, Progress, choose_rows
@@ -143,7 +143,7 @@ def measure_weights(
 
 def _existing(weights: str | os.PathLike[str]) -> Path:
     folder = Path(weights).expanduser()
-    if not (folder / "model_index.json").is_file():
+    if not is_weights_folder(folder):
         raise WeightsError(f"{folder} is no weights folder: it has no model_index.json; give a run's folder weights")
     return folder
 
@@ -263,7 +263,7 @@ def promote(
         return False, reason
     if not better:
         reason = f"replaced by force; {reason}"
-    with atomic_folder(target, overwrite=True, ours=lambda folder: (folder / "model_index.json").is_file()) as partial:
+    with atomic_folder(target, overwrite=True, ours=is_weights_folder) as partial:
         shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", _CARD, _IDS))
         (partial / _CARD).write_text(model_card(card, measured_new, measured_old, reason), encoding="utf-8")
         (partial / _IDS).write_text("".join(f"{line}\n" for line in sorted(map(_hash, card.training_ids))))

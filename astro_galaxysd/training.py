@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astro_galaxysd.diffusion.components import load_components, save_components
+from astro_galaxysd.diffusion.components import is_weights_folder, load_components, save_components
 from astro_galaxysd.diffusion.data import VALIDATION_SPLITS, read_training_set
-from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun
+from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun, autoencoder_hash
 from astro_galaxysd.diffusion.finetune import FinetuneRun
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe, make_recipe
@@ -23,15 +23,17 @@ from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.images.codec import fit_size
+from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.modelcard import CardFacts
+from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.promotion import measure_weights, promote
 from astro_galaxysd.records import WeightCard
-from astro_galaxysd.watching import Watcher, fitted_reader
+from astro_galaxysd.watching import FEWEST_ROWS, Watcher, fitted_reader
 
 if TYPE_CHECKING:
     from astro_galaxysd.diffusion.trainingset import TrainingSet
 
-__all__ = ["finetune", "promote_run", "train_autoencoder", "train_diffusion", "write_training_pack"]
+__all__ = ["check_promotion", "finetune", "promote_run", "train_autoencoder", "train_diffusion", "write_training_pack"]
 
 PathLike = str | os.PathLike[str]
 _HARDWARE = "hardware.json"
@@ -131,6 +133,11 @@ def train_diffusion(
     run = DiffusionRun(folder, training, Path(autoencoder), recipe)
     if not run.resume() and start_from is not None:
         trained = load_components(start_from)
+        if autoencoder_hash(trained.vae) != autoencoder_hash(run.vae):
+            raise TrainingError(
+                f"{start_from}: these weights were made for another autoencoder than {os.fspath(autoencoder)}, their "
+                f"latents mean something else; give --autoencoder {Path(start_from) / 'vae'}"
+            )
         run.start_from({"unet": trained.unet, "text_encoder": trained.text_encoder})
     return _train(run, held_back, watch_every, until, progress)
 
@@ -183,7 +190,8 @@ def _read(
     if shared:
         raise TrainingError(
             f"{len(shared)} validation rows are trained on too: {', '.join(shared[:5])}; figures on them would say "
-            "nothing. Take them out of one of the tables, or give a column 'split'."
+            "nothing. Take them out of one of the tables; a column 'split' without empty rows and a column 'id' tell "
+            "them apart."
         )
     return training, held_back
 
@@ -207,10 +215,11 @@ def _train(
     weights = run.folder / "weights"
     if run.engine.rank == 0:
         (run.folder / _HARDWARE).write_text(json.dumps({"hardware": run.engine.hardware()}) + "\n")
-        if isinstance(run, FinetuneRun):
-            run.export(weights)
-        else:
-            save_components(run.components(), weights)
+        with atomic_folder(weights, overwrite=True, ours=is_weights_folder) as partial:
+            if isinstance(run, FinetuneRun):
+                run.export(partial)
+            else:
+                save_components(run.components(), partial)
     return weights
 
 
@@ -260,12 +269,13 @@ def promote_run(
     TrainingError, WeightsError, OutputError
         If there is nothing to compare, or the folder can't be written; it is then as it was.
     """
-    folder = Path(folder)
+    folder, place = Path(folder), check_promotion(target, validation)
     training, held_back = _read(data, validation, column, schema)
-    if held_back is None:
-        raise TrainingError("weights are compared on validation rows: give tables with them (--validation)")
+    held_back = _fitted(held_back, training)
+    if held_back is None or len(held_back.ids) < FEWEST_ROWS:
+        raise TrainingError(f"weights are compared on {FEWEST_ROWS} validation rows or more; give tables with them")
     n = min(n, len(held_back.ids) // 2)
-    place = Path(target) if Path(target).is_dir() or os.sep in os.fspath(target) else _installed(os.fspath(target))
+    card = _card_facts(folder, place.name, data, validation, training, held_back, command)
     reader = fitted_reader(folder, training)
     new = measure_weights(folder / "weights", held_back, reader, n=n)
     old = measure_weights(place, held_back, reader, n=n) if place.is_dir() else None
@@ -274,13 +284,37 @@ def promote_run(
         place,
         measured_new=new,
         measured_old=old,
-        card=_card_facts(folder, place.name, data, validation, training, held_back, command),
+        card=card,
     )
     return f"{'replaced ' + str(place) if done else 'kept ' + str(place)}: {reason}"
 
 
-def _installed(name: str) -> Path:
-    return weights_folder(weight_card(name).location)
+def check_promotion(target: PathLike, validation: Sequence[PathLike]) -> Path:
+    """The folder to promote weights to; raises before hours of training for what would fail after them.
+
+    Parameters
+    ----------
+    target : path
+        Folder, or a name of weights that are installed.
+    validation : sequence of path
+        Tables with validation rows.
+
+    Raises
+    ------
+    TrainingError
+        If there are no validation rows, or no folder to put the weights into.
+    UnknownNameError
+        If a plain name is neither of weights nor of a folder here.
+    """
+    if not validation:
+        raise TrainingError("weights are compared on validation rows: give tables with them (--validation)")
+    known = os.fspath(target) in get_registry().records_of("weights")
+    if known or not (os.sep in os.fspath(target) or Path(target).is_dir()):
+        return weights_folder(weight_card(target).location)
+    place = Path(target).expanduser()
+    if not place.resolve().parent.is_dir():
+        raise TrainingError(f"{place}: its folder {place.resolve().parent} does not exist; make it first")
+    return place
 
 
 def _card_facts(
@@ -292,8 +326,15 @@ def _card_facts(
     held_back: TrainingSet,
     command: str,
 ) -> CardFacts:
-    with (folder / "log.csv").open(newline="") as stream:
-        log = list(csv.DictReader(stream))
+    try:
+        with (folder / "log.csv").open(newline="") as stream:
+            log = list(csv.DictReader(stream))
+    except OSError as error:
+        raise TrainingError(
+            f"{folder / 'log.csv'} can't be read ({error.strerror}); is this a run's folder?"
+        ) from error
+    if not log:
+        raise TrainingError(f"{folder / 'log.csv'} is empty: the run has not done a step yet; train first")
     times = [float(row["unix_time"]) for row in log]
     pauses = [later - earlier for earlier, later in pairwise(times)]
     usual = sorted(pauses)[len(pauses) // 2] if pauses else 0.0
@@ -356,11 +397,35 @@ def write_training_pack(
         Whether to replace a pack that is there.
     **options
         As `astro_galaxysd.diffusion.pack.write_pack`.
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    TrainingError, ConditionError, WeightsError, OutputError
+        For tables, weights and folders that can't be used.
     """
     from astro_galaxysd.diffusion.pack import write_pack
 
     training, held_back = _read(data, validation, column, schema)
     names = [os.fspath(path) for path in data]
+    options.setdefault("recipe", _recipe_of(weights))
     return write_pack(
         training, folder, weights=weights, holdout=held_back, source=names, overwrite=overwrite, **options
     )
+
+
+def _recipe_of(weights: PathLike | None) -> dict[str, dict[str, Any]] | None:
+    """Sizes of the embedded model's parts, so that a run elsewhere builds the same; None for other models."""
+    if weights is None or not is_weights_folder(Path(weights)):
+        return None
+    parts = load_components(weights)
+    sizes = {
+        "width": list(parts.unet.config.block_out_channels),
+        "text_width": parts.text_encoder.config.hidden_size,
+        "text_layers": parts.text_encoder.config.num_hidden_layers,
+    }
+    return {"diffusion": sizes}

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from astro_galaxysd.conditions.prompts import prompts_from_fractions
 from astro_galaxysd.conditions.seeds import row_seeds
-from astro_galaxysd.diffusion.diffuse import ConditionedRun
 from astro_galaxysd.diffusion.sample import sample_rows
 from astro_galaxysd.errors import MissingDependencyError, TrainingError
 from astro_galaxysd.evaluation.curves import append_metrics, plot_metrics
 from astro_galaxysd.evaluation.progress import Progress, choose_rows
 from astro_galaxysd.evaluation.reader import VoteReader
+from astro_galaxysd.images.files import atomic_path
 from astro_galaxysd.images.sheet import contact_sheet
 from astro_galaxysd.records import WeightCard
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from astro_galaxysd.diffusion.components import Components
-    from astro_galaxysd.diffusion.runs import TrainingRun
+    from astro_galaxysd.diffusion.diffuse import ConditionedRun
     from astro_galaxysd.diffusion.trainingset import TrainingSet
 
-__all__ = ["PUBLISHED_PROMPTS", "Watcher", "fitted_reader"]
+__all__ = ["FEWEST_ROWS", "PUBLISHED_PROMPTS", "Watcher", "fitted_reader"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ PUBLISHED_PROMPTS = (
     "sdss, spiral galaxy, just noticeable bulge prominence, merger",
 )
 
+#: Fewest validation rows: half are drawn for, half compared with.
+FEWEST_ROWS = 16
 _READER = "reader.safetensors"
 _ACROSS = 4
 _SEED = 0
@@ -98,17 +100,20 @@ class Watcher:
                     f"validation images have {sides[1]} px, training images {sides[0]} px; bring them to one size "
                     "with fit_size"
                 )
+            if len(held_back.ids) < FEWEST_ROWS:
+                raise TrainingError(
+                    f"{len(held_back.ids)} validation rows; figures need {FEWEST_ROWS} or more: give more, or none"
+                )
             self.n = min(n, len(held_back.ids) // 2)
             self._rows, self._compared = choose_rows(held_back.fractions, self.n, rng=_SEED)
 
-    def __call__(self, run: TrainingRun) -> None:
+    def __call__(self, run: ConditionedRun) -> None:
         """Draw the sheet; measure, if there are validation rows."""
-        if not isinstance(run, ConditionedRun):
-            return
         components = run.current()
+        logger.info("step %d: drawing the sheet", run.step)
         self._sheet(components, run.step)
         if self.held_back is not None:
-            self._measure(components, run.step, run.step * run.recipe.batch_size)
+            self._measure(components, self.held_back, run.step, run.step * run.recipe.batch_size)
 
     def _sheet(self, components: Components, step: int) -> None:
         prompts = [prompt for prompt in PUBLISHED_PROMPTS for _ in range(_ACROSS)]
@@ -118,8 +123,7 @@ class Watcher:
         folder.mkdir(parents=True, exist_ok=True)
         contact_sheet(groups, folder / f"step-{step:07d}.png", columns=_ACROSS, title=f"step {step}", overwrite=True)
 
-    def _measure(self, components: Components, step: int, images: int) -> None:
-        held_back = self._validation()
+    def _measure(self, components: Components, held_back: TrainingSet, step: int, images: int) -> None:
         fractions = held_back.fractions[self._rows]
         seeds = row_seeds(_SEED, [held_back.ids[row] for row in self._rows])
         drawn = self._draw(components, prompts_from_fractions(fractions), seeds.tolist())
@@ -133,11 +137,6 @@ class Watcher:
             plot_metrics(path, path.with_suffix(".png"))
         except MissingDependencyError as error:
             logger.warning("no plot of %s: %s", path, error)
-
-    def _validation(self) -> TrainingSet:
-        if self.held_back is None:
-            raise TrainingError("there are no validation rows to measure on; give tables with validation")
-        return self.held_back
 
     def _measuring(self, held_back: TrainingSet) -> Progress:
         if self._progress is None:
@@ -158,5 +157,6 @@ def fitted_reader(folder: Path, training: TrainingSet) -> VoteReader:
     if path.exists():
         return VoteReader.load(path)
     reader = VoteReader().fit(training.images, training.fractions)
-    reader.save(path)
+    with atomic_path(path) as partial:
+        reader.save(partial)
     return reader

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-import tomllib
-from collections.abc import Sequence
 from typing import Any
 
 from astro_galaxysd.cli.inputs import use_threads
-from astro_galaxysd.errors import TrainingError
 
 __all__ = ["run_pack", "run_train"]
 
@@ -27,7 +25,10 @@ def run_train(options: argparse.Namespace) -> int:
         "preset": options.preset,
         "minutes": options.minutes,
     }
+    promotion = getattr(options, "promote", None)
     try:
+        if promotion is not None:
+            training.check_promotion(promotion, options.validation)
         if options.part == "autoencoder":
             folder = training.train_autoencoder(options.data, options.folder, settings, **shared)
         else:
@@ -38,21 +39,15 @@ def run_train(options: argparse.Namespace) -> int:
                 )
             else:
                 folder = training.finetune(options.data, options.folder, options.base, settings, **shared)
-        if getattr(options, "promote", None) is not None:
-            print(
-                training.promote_run(
-                    options.folder,
-                    options.data,
-                    options.validation,
-                    options.promote,
-                    column=options.images,
-                    schema=options.schema,
-                )
-            )
+        if int(os.environ.get("RANK", "0")):
+            return 0  # the first of several processes speaks for all
+        print(f"weights  {folder}")
+        if promotion is not None:
+            columns = {"column": options.images, "schema": options.schema}
+            print(training.promote_run(options.folder, options.data, options.validation, promotion, **columns))
     except KeyboardInterrupt:
         print(f"galaxysd: interrupted; the same command goes on from {options.folder}", file=sys.stderr)
         return 130
-    print(f"weights  {folder}")
     return 0
 
 
@@ -76,29 +71,9 @@ def run_pack(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings of ``--set`` and ``--steps``, by name."""
-    settings = _parse(options.set or [])
+    from astro_galaxysd.diffusion.recipes import parse_settings
+
+    settings = parse_settings(options.set or [])
     if options.steps is not None:
         settings["steps"] = options.steps
-    return settings
-
-
-def _parse(pairs: Sequence[str]) -> dict[str, Any]:
-    """``name=value`` and ``captions.name=value`` with TOML values; words need no quotation marks.
-
-    Raises
-    ------
-    TrainingError
-        If there is no equals sign.
-    """
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise TrainingError(f"--set {pair}: write name=value, for example --set learning_rate=1e-4")
-        try:
-            setting = tomllib.loads(f"{name} = {value}")
-        except tomllib.TOMLDecodeError:
-            setting = {name.strip(): value.strip()}
-        for key, parsed in setting.items():
-            settings[key] = {**settings.get(key, {}), **parsed} if isinstance(parsed, dict) else parsed
     return settings

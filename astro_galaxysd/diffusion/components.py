@@ -28,6 +28,7 @@ __all__ = [
     "SCHEDULER",
     "Components",
     "folder_revision",
+    "is_weights_folder",
     "load_autoencoder",
     "load_components",
     "new_text_encoder",
@@ -242,6 +243,11 @@ def _write_pipeline(components: Components, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     for part in ("unet", "vae", "text_encoder"):
         getattr(pipeline, part).float()
+
+
+def is_weights_folder(folder: Path) -> bool:
+    """Whether a folder holds a complete model."""
+    return (folder / "model_index.json").is_file()
 
 
 def folder_revision(folder: Path) -> str:

@@ -29,7 +29,7 @@ from astro_galaxysd.diffusion.components import load_autoencoder, load_component
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
 from astro_galaxysd.diffusion.pack import pack_content, pack_weights, read_holdout, read_pack
 from astro_galaxysd.diffusion.pieces import split_weights, write_pieces
-from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, make_recipe
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, make_recipe, parse_settings
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
 from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import GalaxySDError, TrainingError
@@ -203,7 +203,7 @@ def _train(training: AutoencoderRun | DiffusionRun, until: float, progress: bool
         "loss": _last_loss(training.folder / "log.csv"),
         "rows": len(training.data.ids),
         "unreadable": training.data.unreadable,
-        "device": _device_name(training.device),
+        "device": training.engine.hardware(),
         "precision": training.engine.precision,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -217,10 +217,6 @@ def _last_loss(log: Path) -> float | None:
     with log.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     return float(rows[-1]["loss"]) if rows else None
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} processor"
 
 
 def _holdout_figures(training: AutoencoderRun, holdout: TrainingSet | None) -> dict[str, float]:
@@ -270,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start_from=options.start_from,
             fresh=options.fresh,
             preset=options.preset,
-            settings={**dict(options.set), **({"steps": options.steps} if options.steps else {})},
+            settings={**parse_settings(options.set), **({"steps": options.steps} if options.steps else {})},
             shard_mb=options.shard_mb,
             keep_state=options.keep_state,
             zipped=options.zip,
@@ -300,24 +296,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fresh", action="store_true", help="begin from nothing; only the autoencoder is used")
     parser.add_argument("--preset", default="mini", help="name or TOML file of the settings")
     parser.add_argument("--steps", type=int, help="of the whole run")
-    parser.add_argument(
-        "--set", action="append", type=_setting, default=[], metavar="NAME=VALUE", help="one setting of the recipe"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting of the recipe")
     parser.add_argument("--shard-mb", type=float, default=15.0, metavar="MB", help="largest file of the result")
     parser.add_argument("--keep-state", action="store_true", help="leave the checkpoint too, as state.zip.000 ...")
     parser.add_argument("--zip", action="store_true", help="leave weights.zip.000 ... instead of a folder")
     return parser
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """NAME=VALUE; the value is JSON where it can be, else text."""
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ def _read_part(
         known = np.full((len(table), 37), np.nan)
     names = row_names(table)
     if names == [str(row) for row in range(len(table))]:
-        names = [f"{Path(path).name} row {name}" for name in names]  # numbers of several tables are not told apart
+        place = Path(path).resolve()  # numbers of several tables are not told apart
+        names = [f"{place.parent.name}/{place.name} row {name}" for name in names]
     images: list[np.ndarray] = []
     kept: list[int] = []
     unreadable: dict[str, str] = {}
@@ -133,8 +134,10 @@ def _check(parts: Sequence[np.ndarray], paths: Sequence[str | os.PathLike[str]],
         raise TrainingError(f"{where}: no row to use; rows of the splits {' or '.join(splits)} are read")
     _check_sizes(shapes, where)
     height, width, _ = shapes.pop()
-    if height != width or height % 8:
-        raise TrainingError(f"{where}: images of {height}x{width} px; they must be square, the side a multiple of 8")
+    if height != width or height % 8 or height < 16:
+        raise TrainingError(
+            f"{where}: images of {height}x{width} px; they must be square, the side a multiple of 8, 16 or more"
+        )
 
 
 def _check_sizes(shapes: set[tuple[int, ...]], where: str) -> None:

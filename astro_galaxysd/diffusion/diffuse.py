@@ -9,6 +9,7 @@ leave pure noise untrained).
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,17 @@ from astro_galaxysd.diffusion.recipes import ConditionedRecipe, DiffusionRecipe
 from astro_galaxysd.diffusion.runs import TrainingRun
 from astro_galaxysd.diffusion.tokenizer import build_tokenizer
 from astro_galaxysd.diffusion.trainingset import TrainingSet
+from astro_galaxysd.errors import TrainingError
 
-__all__ = ["ConditionedBatch", "ConditionedRun", "DiffusionRun", "alphas_cumprod", "channel_share", "timestep_weights"]
+__all__ = [
+    "ConditionedBatch",
+    "ConditionedRun",
+    "DiffusionRun",
+    "alphas_cumprod",
+    "autoencoder_hash",
+    "channel_share",
+    "timestep_weights",
+]
 
 
 def alphas_cumprod(scheduler: dict[str, Any]) -> torch.Tensor:
@@ -64,6 +74,15 @@ def channel_share(vae: Any, detail: float) -> torch.Tensor:
         return torch.ones(1, 1, 1, 1)
     share: torch.Tensor = vae.amplitudes**detail
     return torch.reshape(share / share.mean(), (1, -1, 1, 1))
+
+
+def autoencoder_hash(vae: Any) -> str:
+    """Content of an autoencoder, in the half precision that it is stored with."""
+    digest = hashlib.sha256()
+    for name, value in sorted(vae.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().half().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class ConditionedBatch(NamedTuple):
@@ -122,8 +141,17 @@ class ConditionedRun(TrainingRun):
             self.unet.enable_gradient_checkpointing()
             text = self.text_encoder  # transformers 5 names it anew, and warns of the old name
             getattr(text, "activation_checkpointing_enable", text.gradient_checkpointing_enable)()
+        if np.isnan(data.fractions).all():
+            raise TrainingError(
+                f"none of the {len(data.ids)} galaxies has votes, so there are no prompts to learn; "
+                "give tables with vote columns"
+            )
         self._batch: tuple[int, ConditionedBatch] | None = None
         super().__init__(folder, recipe, {name: getattr(self, name).train() for name in trained}, data, engine)
+
+    def source_hash(self) -> str:
+        """Changes with the training rows, the size of their images, and the autoencoder that encodes them."""
+        return hashlib.sha256(f"{super().source_hash()} {autoencoder_hash(self.vae)}".encode()).hexdigest()
 
     def batch(self, step: int) -> ConditionedBatch:
         """The batch of a step, from the seed and the step alone."""

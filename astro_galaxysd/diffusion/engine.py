@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -90,9 +91,9 @@ class Engine:
 
         Weights stay as they are if it is not finite.
         """
-        self._scaler.unscale_(optimizer)
         if self.processes > 1:
             self._average([p.grad for p in parameters if p.grad is not None])
+        self._scaler.unscale_(optimizer)  # after the sum, so that all processes see an overflow of one
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip if clip > 0 else float("inf"))
         if self._scaler.is_enabled() or torch.isfinite(norm):
             self._scaler.step(optimizer)  # a scaler leaves out steps that overflow, by itself
@@ -151,8 +152,11 @@ def _accelerator() -> Any:
         return None
     try:
         from accelerate import Accelerator
+        from accelerate.utils import InitProcessGroupKwargs
     except ImportError:
         raise MissingDependencyError(
             'several processes need accelerate: pip install "astro-galaxysd[train]", or start one process'
         ) from None
-    return Accelerator(cpu=not torch.cuda.is_available())
+    # the others wait while the first one draws sheets or encodes images
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=1))
+    return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
+from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
 from astro_galaxysd.diffusion.components import Components, load_components, save_components
 from astro_galaxysd.diffusion.diffuse import ConditionedRun
 from astro_galaxysd.diffusion.engine import Engine
@@ -158,7 +158,9 @@ class FinetuneRun(ConditionedRun):
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """As published for weights that predict noise; the same number of steps and guidance for the others."""
+        """As published for weights that predict noise; the same number of steps and guidance for other large ones."""
+        if isinstance(self.vae, LappedAutoencoder):
+            return super().sampling
         sampler = "dpm++" if self.recipe.zero_snr else "euler-ancestral"
         return {"steps": 40, "guidance": 6.5, "sampler": sampler}
 
@@ -245,11 +247,6 @@ def _check_data(data: TrainingSet, components: Components) -> None:
         raise TrainingError(
             f"images of {side}x{side} px are too small for this base, which needs {factor * 2**halvings} px or more; "
             "set image_size"
-        )
-    if np.isnan(data.fractions).all():
-        raise TrainingError(
-            f"none of the {len(data.ids)} galaxies has votes, so there are no prompts to learn; "
-            "give tables with vote columns"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +22,7 @@ __all__ = [
     "Recipe",
     "load_preset",
     "make_recipe",
+    "parse_settings",
     "preset_names",
 ]
 
@@ -187,6 +188,8 @@ class FinetuneRecipe(ConditionedRecipe):
     image_size: int
 
 
+#: Channels are normalised in groups of so many, and read by so many heads.
+_GROUPS, _HEADS = 16, 4
 #: Table of a preset that holds a recipe's values.
 _TABLES = {AutoencoderRecipe: "autoencoder", DiffusionRecipe: "diffusion", FinetuneRecipe: "finetune"}
 
@@ -320,8 +323,10 @@ def _check(recipe: Recipe) -> None:
     for name, allowed in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
         if getattr(recipe, name) not in allowed:
             raise UnknownNameError(name, getattr(recipe, name), allowed)
-    if len(recipe.betas) != 2:
-        raise TrainingError(f"recipe: betas = {list(recipe.betas)}; AdamW takes two")
+    if len(recipe.betas) != 2 or not all(0 <= beta < 1 for beta in recipe.betas):
+        raise TrainingError(f"recipe: betas = {list(recipe.betas)}; AdamW takes two in [0, 1)")
+    if isinstance(recipe, DiffusionRecipe):
+        _check_sizes(recipe)
     if recipe.batch_size % recipe.accumulate:
         raise TrainingError(
             f"recipe: batch_size = {recipe.batch_size} can't be computed in accumulate = {recipe.accumulate} equal "
@@ -329,3 +334,36 @@ def _check(recipe: Recipe) -> None:
         )
     if not 0 <= recipe.ema < 1 or not 0 <= recipe.cooldown <= 1:
         raise TrainingError(f"recipe: ema = {recipe.ema} must be in [0, 1), cooldown = {recipe.cooldown} in [0, 1]")
+
+
+def _check_sizes(recipe: DiffusionRecipe) -> None:
+    if len(recipe.width) < 2 or any(channels <= 0 or channels % _GROUPS for channels in recipe.width):
+        raise TrainingError(f"recipe: width = {list(recipe.width)}; give two or more multiples of {_GROUPS}")
+    if recipe.text_width <= 0 or recipe.text_width % _HEADS or recipe.text_layers <= 0:
+        raise TrainingError(
+            f"recipe: text_width = {recipe.text_width}, text_layers = {recipe.text_layers}; give a multiple "
+            f"of {_HEADS} and at least 1"
+        )
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Settings from ``name=value`` and ``captions.name=value`` with TOML values; words need no quotation marks.
+
+    Raises
+    ------
+    TrainingError
+        If there is no name or no equals sign.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise TrainingError(f"--set {pair}: write name=value, for example --set learning_rate=1e-4")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        for part in reversed(name.strip().split(".")):
+            value = {part: value}
+        settings = _merged(settings, value)
+    return settings

@@ -108,18 +108,19 @@ class TrainingRun(ABC):
             return False
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            same_data = state["data"] == self._data_hash()
-            if same_data:
+            same_source = state["source"] == self.source_hash()
+            if same_source:
                 self._restore(state)
         except Exception as error:  # torch raises pickle, zip, key and runtime errors for damaged files
             raise TrainingError(
                 f"{self.checkpoint}: can't go on from this checkpoint ({error}). "
                 "Use the recipe it was made with, or start in another folder."
             ) from error
-        if not same_data:
+        if not same_source:
             raise TrainingError(
-                f"{self.checkpoint}: this run was made with other training rows than the {len(self.data.ids)} given. "
-                "Give the same tables, or begin another run with --start-from."
+                f"{self.checkpoint}: this run was made with other training rows than the {len(self.data.ids)} of "
+                f"{self.data.images.shape[1]} px given, or with another autoencoder. Give the same ones in the same "
+                "order, or begin in another folder."
             )
         return True
 
@@ -132,8 +133,9 @@ class TrainingRun(ABC):
         self.engine.restore(state["engine"])
         self.step = int(state["step"])
 
-    def _data_hash(self) -> str:
-        return hashlib.sha256("\n".join(self.data.ids).encode()).hexdigest()
+    def source_hash(self) -> str:
+        """Changes with what a run can't change on its way: the training rows and the size of their images."""
+        return hashlib.sha256("\n".join([str(self.data.images.shape[1]), *self.data.ids]).encode()).hexdigest()
 
     def start_from(self, modules: Mapping[str, torch.nn.Module]) -> None:
         """Begin with the parameters of trained modules, by their names in the checkpoint.
@@ -147,8 +149,9 @@ class TrainingRun(ABC):
             for name, module in self.modules.items():
                 module.load_state_dict(modules[name].state_dict())
         except RuntimeError as error:
+            seen = " ".join(str(error).split()[:24])
             raise TrainingError(
-                f"can't start from weights of another shape: {error}; use the recipe they have"
+                f"can't start from weights of another shape ({seen} ...); use the recipe they have"
             ) from error
         self._average_is_current()
 
@@ -167,7 +170,7 @@ class TrainingRun(ABC):
             "average": self.average,
             "engine": self.engine.state(),
             "step": self.step,
-            "data": self._data_hash(),
+            "source": self.source_hash(),
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -253,7 +256,7 @@ class TrainingRun(ABC):
         every_seconds: float = 600.0,
         progress: bool = True,
         until: float | None = None,
-        watch: Callable[[TrainingRun], None] | None = None,
+        watch: Callable[[Any], None] | None = None,
         watch_every: int = 0,
     ) -> bool:
         """Train up to the recipe's steps; save every `every_seconds`, at the end and when interrupted.
@@ -284,7 +287,7 @@ class TrainingRun(ABC):
         bar = tqdm(total=steps, initial=self.step, disable=not progress or self.engine.rank > 0, mininterval=5)
         with bar:
             try:
-                while self.step < steps and not (until and time.time() > until):
+                while self.step < steps and not self._late(until):
                     self.advance()
                     bar.update()
                     if self.step % _LOG_EVERY == 0 or self.step == steps:
@@ -292,6 +295,7 @@ class TrainingRun(ABC):
                     if watch and (self.step == steps or (watch_every and self.step % watch_every == 0)):
                         self.save()
                         self._watch(watch)
+                        saved = time.time()
                     if time.time() - saved > every_seconds:
                         self.save()
                         saved = time.time()
@@ -304,7 +308,11 @@ class TrainingRun(ABC):
                     self.save()
         return self.step >= steps
 
-    def _watch(self, watch: Callable[[TrainingRun], None]) -> None:
+    def _late(self, until: float | None) -> bool:
+        """Whether the time is up for any process: clocks differ, and none may go on alone."""
+        return until is not None and self.engine.total(float(time.time() > until)) > 0
+
+    def _watch(self, watch: Callable[[Any], None]) -> None:
         if self.engine.rank == 0:
             with self.averaged():
                 watch(self)

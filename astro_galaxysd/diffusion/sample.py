@@ -60,7 +60,7 @@ def make_scheduler(config: dict[str, Any], sampler: str, steps: int) -> Any:
 
 def _own_keys(config: dict[str, Any], sampler: str) -> dict[str, Any]:
     """The schedule without another sampler's choices."""
-    keep = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type",
+    keep = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type",
             "rescale_betas_zero_snr", "timestep_spacing", "steps_offset")  # fmt: skip
     own = {key: config[key] for key in keep if key in config}
     return own | ({"algorithm_type": "dpmsolver++"} if sampler == "dpm++" else {})

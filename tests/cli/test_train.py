@@ -11,8 +11,8 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd import load_generator, training, write_table
-from astro_galaxysd.cli.train import _parse
 from astro_galaxysd.diffusion.pack import is_pack
+from astro_galaxysd.diffusion.recipes import parse_settings
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
 
 CODE = ["latent_channels=4", "linear_steps=10", "width=8", "depth=1", "batch_size=2"]
@@ -143,7 +143,7 @@ def test_validation_rows_that_are_trained_on(diffusion, data):
 
 
 @pytest.mark.parametrize(
-    ("words", "target"), [([], None), (["--promote"], "mini"), (["--promote", "weights/best"], "weights/best")]
+    ("words", "target"), [([], None), (["--promote"], "mini"), (["--promote", "./best"], "./best")]
 )
 def test_promote_compares_when_training_is_done(diffusion, data, validation, tmp_path, monkeypatch, words, target):
     compared = []
@@ -159,7 +159,7 @@ def test_promote_compares_when_training_is_done(diffusion, data, validation, tmp
     if target is None:
         assert (done.status, done.out, compared) == (0, weights, [])
         return
-    assert (done.status, done.out) == (0, f"kept that: not better.\n{weights}")
+    assert (done.status, done.out) == (0, f"{weights}kept that: not better.\n")
     ((folder, rows, held_back, place, options),) = compared
     assert (folder, rows, held_back, place) == (str(tmp_path / "d"), [str(data)], [str(validation)], target)
     assert options == {"column": "image", "schema": None}
@@ -171,7 +171,7 @@ def test_promote_writes_the_first_weights_of_a_folder(diffusion, validation, tmp
     best = tmp_path / "best"
     done = diffusion("--validation", validation, "--promote", best, "--steps", 1, *settings(SIZES))
     assert done.status == 0
-    assert done.out.splitlines()[0] == f"replaced {best}: the first weights."
+    assert done.out.splitlines()[1] == f"replaced {best}: the first weights."
     assert "galaxysd train diffusion --data ... --autoencoder" in (best / "README.md").read_text()
 
 
@@ -184,7 +184,7 @@ def test_promote_without_validation_rows(diffusion):
 def test_later_settings_win_and_words_need_no_quotes():
     pairs = ["steps=3", "steps = 4", "precision=bf16", 'schedule="one-cycle"', "betas=[0.9, 0.99]", "clip=1e-1"]
     expected = {"steps": 4, "precision": "bf16", "schedule": "one-cycle", "betas": [0.9, 0.99], "clip": 0.1}
-    assert _parse(pairs) == expected
+    assert parse_settings(pairs) == expected
 
 
 def test_a_pack_is_written_and_trained_on(galaxysd, diffusion, data, tmp_path):

@@ -121,7 +121,8 @@ def test_rows_without_ids_are_named_by_table_and_number(tmp_path):
     rows.remove_column("id")
     paths = [written(tmp_path, rows, "first.parquet"), written(tmp_path, rows, "second.parquet")]
     ids = read_training_set(paths, votes=True).ids
-    assert (ids[0], ids[-1], len(set(ids))) == ("first.parquet row 0", "second.parquet row 3", 8)
+    where = tmp_path.name
+    assert (ids[0], ids[-1], len(set(ids))) == (f"{where}/first.parquet row 0", f"{where}/second.parquet row 3", 8)
 
 
 def test_ragged_images(tmp_path):

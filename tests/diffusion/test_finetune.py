@@ -374,7 +374,11 @@ class TestExport:
         run = start(preset=preset, image_size=72)
         run.run(progress=False)
         run.export(tmp_path / "weights")
+        sampler = "dpm++" if preset == "galaxysd-zsnr" else "euler-ancestral"
+        told = json.loads((tmp_path / "weights" / "sampling.json").read_text())
+        assert told == {"steps": 40, "guidance": 6.5, "sampler": sampler}
         generator = load_generator(tmp_path / "weights", steps=2)
+        assert generator.sampler == sampler
         assert generator.image_size == 72  # below 512 px, which pipelines take for a fault of old configurations
         drawn = generator.generate(Table({"prompt": ["sdss, ring galaxy"] * 2, "seed": [1, 2]})).images
         assert drawn.shape == (2, 72, 72, 3)

@@ -153,7 +153,10 @@ class TestGoingOn:
 
     def test_other_data(self, start):
         start().save()
-        with pytest.raises(TrainingError, match="made with other training rows than the 12 given.*--start-from"):
+        with pytest.raises(
+            TrainingError,
+            match="other training rows than the 12 of 4 px given, .* or begin in another folder",
+        ):
             start(data=rows_of_noise("h")).resume()
 
 
