@@ -121,7 +121,7 @@ def test_the_same_weights_have_the_same_sheet_and_figures(watched):
     watch(watched.run)
     sheet = (watched.folder / "sheets" / "step-0000000.png").read_bytes()
     watch(watched.run)
-    torch.manual_seed(5)  # and for a watcher of another session
+    torch.manual_seed(5)  # and for a watcher that starts anew
     watched.watch(held_back)(watched.run)
     rows, names = rows_of(watched.folder), len(HIGHER_IS_BETTER)
     assert rows[:names] == rows[names : 2 * names] == rows[2 * names :]
