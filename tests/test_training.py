@@ -170,9 +170,7 @@ def test_autoencoder_of_images_with_and_without_votes(data, tmp_path):
     assert load_autoencoder(folder).config.latent_channels == 4
     again = training.train_autoencoder(paths, tmp_path / "run", {"steps": 3}, progress=False)
     assert again == folder
-    with pytest.raises(
-        TrainingError, match="rows than the 12 of 32 px given, or with another autoencoder"
-    ):
+    with pytest.raises(TrainingError, match="rows than the 12 of 32 px given, or with another autoencoder"):
         training.train_autoencoder([data], tmp_path / "run", progress=False)
 
 
