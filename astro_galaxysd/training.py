@@ -80,8 +80,13 @@ def train_autoencoder(
     run.resume()
     run.run(progress=progress, until=until)
     if run.engine.rank == 0:
-        run.export(folder / "autoencoder")
+        with atomic_folder(folder / "autoencoder", overwrite=True, ours=_is_autoencoder) as partial:
+            run.export(partial)
     return folder / "autoencoder"
+
+
+def _is_autoencoder(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
 
 
 def train_diffusion(
@@ -279,14 +284,8 @@ def promote_run(
     reader = fitted_reader(folder, training)
     new = measure_weights(folder / "weights", held_back, reader, n=n)
     old = measure_weights(place, held_back, reader, n=n) if place.is_dir() else None
-    done, reason = promote(
-        folder / "weights",
-        place,
-        measured_new=new,
-        measured_old=old,
-        card=card,
-    )
-    return f"{'replaced ' + str(place) if done else 'kept ' + str(place)}: {reason}"
+    done, reason = promote(folder / "weights", place, measured_new=new, measured_old=old, card=card)
+    return f"{'replaced' if done else 'kept'} {place}: {reason}"
 
 
 def check_promotion(target: PathLike, validation: Sequence[PathLike]) -> Path:
@@ -347,7 +346,7 @@ def _card_facts(
         recipe=json.loads((folder / "recipe.json").read_text()),
         steps=int(log[-1]["step"]),
         images=int(log[-1]["images"]),
-        # the first stretch has no time of its own; pauses between sessions are not work
+        # the first stretch has no time of its own; pauses between two stretches of a run are not work
         seconds=usual + sum(min(pause, 3 * usual) for pause in pauses),
         hardware=json.loads(hardware.read_text())["hardware"] if hardware.exists() else "hardware that was not noted",
         command=command or "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN",
