@@ -30,10 +30,20 @@ from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.modelcard import CardFacts, model_card, shown
 
 if TYPE_CHECKING:
-    from astro_galaxysd.diffusion.trainingset import TrainingSet
     from astro_galaxysd.evaluation.reader import VoteReader
+    from astro_galaxysd.learning.trainingset import TrainingSet
 
-__all__ = ["GUARDED", "IMPROVING", "CardFacts", "Measured", "is_better", "measure_weights", "promote", "trained_on"]
+__all__ = [
+    "GUARDED",
+    "IMPROVING",
+    "CardFacts",
+    "Measured",
+    "is_better",
+    "measure_weights",
+    "promote",
+    "trained_on",
+    "write_training_ids",
+]
 
 #: Metrics one of which must improve.
 IMPROVING = ("frechet", "consistency", "realism")
@@ -266,7 +276,7 @@ def promote(
     with atomic_folder(target, overwrite=True, ours=is_weights_folder) as partial:
         shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", _CARD, _IDS))
         (partial / _CARD).write_text(model_card(card, measured_new, measured_old, reason), encoding="utf-8")
-        (partial / _IDS).write_text("".join(f"{line}\n" for line in sorted(map(_hash, card.training_ids))))
+        write_training_ids(partial, card.training_ids)
     return True, reason
 
 
@@ -281,6 +291,11 @@ def _same_as_measured(folder: Path, measured: Measured) -> None:
 
 def _hash(identifier: object) -> str:
     return hashlib.sha256(id_text(identifier).encode("utf-8", errors="surrogatepass")).hexdigest()[:_DIGITS]
+
+
+def write_training_ids(folder: str | os.PathLike[str], ids: Iterable[str | int]) -> None:
+    """Say beside weights which rows they were trained on, by the hashes of their ids; `trained_on` reads it."""
+    (Path(folder) / _IDS).write_text("".join(f"{line}\n" for line in sorted(map(_hash, ids))), encoding="utf-8")
 
 
 def trained_on(weights_folder: str | os.PathLike[str], ids: Iterable[str | int]) -> np.ndarray:

@@ -1,15 +1,13 @@
-"""Training, as ``galaxysd train`` does it: tables in; a run that goes on, its figures, and a weights folder out."""
+"""Training, as ``galaxysd train`` does it: tables in; a run that goes on, its figures, and weights out."""
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +15,34 @@ from astro_galaxysd.diffusion.components import is_weights_folder, load_componen
 from astro_galaxysd.diffusion.data import VALIDATION_SPLITS, read_training_set
 from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun, autoencoder_hash
 from astro_galaxysd.diffusion.finetune import FinetuneRun
-from astro_galaxysd.diffusion.generator import weights_folder
-from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe, make_recipe
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError
+from astro_galaxysd.evaluation.judges import EmbedderRecipe, EmbedderRun, JudgeRun, ReaderRecipe, ReaderRun
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.images.files import atomic_folder
-from astro_galaxysd.modelcard import CardFacts
-from astro_galaxysd.plugins.manager import get_registry
-from astro_galaxysd.promotion import measure_weights, promote
+from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.promotion import write_training_ids
 from astro_galaxysd.records import WeightCard
-from astro_galaxysd.watching import FEWEST_ROWS, Watcher, fitted_reader
+from astro_galaxysd.watching import Watcher
 
 if TYPE_CHECKING:
-    from astro_galaxysd.diffusion.trainingset import TrainingSet
+    from astro_galaxysd.learning.trainingset import TrainingSet
 
-__all__ = ["check_promotion", "finetune", "promote_run", "train_autoencoder", "train_diffusion", "write_training_pack"]
+__all__ = [
+    "HARDWARE",
+    "finetune",
+    "fit_to",
+    "read_splits",
+    "train_autoencoder",
+    "train_diffusion",
+    "train_judge",
+    "write_training_pack",
+]
 
 PathLike = str | os.PathLike[str]
-_HARDWARE = "hardware.json"
+#: In a run's folder: on what it ran.
+HARDWARE = "hardware.json"
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +140,7 @@ def train_diffusion(
     """
     folder, until = Path(folder), _until(minutes)
     recipe = make_recipe(DiffusionRecipe, folder, settings or {}, preset)
-    training, held_back = _read(data, validation, column, schema)
+    training, held_back = read_splits(data, validation, column, schema)
     run = DiffusionRun(folder, training, Path(autoencoder), recipe)
     if not run.resume() and start_from is not None:
         trained = load_components(start_from)
@@ -177,16 +183,75 @@ def finetune(
     """
     folder, until = Path(folder), _until(minutes)
     recipe = make_recipe(FinetuneRecipe, folder, settings or {}, preset)
-    training, held_back = _read(data, validation, column, schema)
+    training, held_back = read_splits(data, validation, column, schema)
     run = FinetuneRun(folder, training, Path(base), recipe)
     run.resume()
     return _train(run, held_back, watch_every, until, progress)
 
 
-def _read(
+def train_judge(
+    kind: str,
+    data: Sequence[PathLike],
+    folder: PathLike,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    preset: str = "mini",
+    minutes: float | None = None,
+    column: str = "image",
+    schema: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train a reader of votes or an embedder, or go on; return its file.
+
+    Parameters
+    ----------
+    kind : str
+        ``"reader"`` or ``"embedder"``.
+    data, folder, minutes, column, schema, progress
+        As `train_diffusion`; an embedder looks at no votes, so tables may lack them.
+    settings : mapping, optional
+        Fields of `ReaderRecipe` or `EmbedderRecipe` that differ from the preset.
+    preset : str
+        Name of a preset or a TOML file: ``"mini"`` has the reader that reports and the embedder, ``"choosing"`` the
+        reader that chooses.
+
+    Returns
+    -------
+    Path
+        ``folder/KIND.safetensors``; the ids of the rows it saw are beside it, hashed (`write_training_ids`).
+
+    Raises
+    ------
+    TrainingError, UnknownNameError, ImageError, ConditionError
+        For recipes, tables and runs that can't be used.
+    """
+    folder, until = Path(folder), _until(minutes)
+    training = read_training_set(data, votes=kind == "reader", column=column, schema=schema)
+    run: JudgeRun
+    if kind == "reader":
+        run = ReaderRun(folder, training, make_recipe(ReaderRecipe, folder, settings or {}, preset))
+    else:
+        run = EmbedderRun(folder, training, make_recipe(EmbedderRecipe, folder, settings or {}, preset))
+    run.resume()
+    if not run.run(progress=progress, until=until):
+        logger.warning("stopped at step %d of %d; the same command goes on", run.step, run.recipe.steps)
+    file = folder / f"{kind}.safetensors"
+    if run.engine.rank == 0:
+        run.export(file)
+        write_training_ids(folder, training.ids)
+    return file
+
+
+def read_splits(
     data: Sequence[PathLike], validation: Sequence[PathLike], column: str, schema: str | None
 ) -> tuple[TrainingSet, TrainingSet | None]:
-    """Training rows, and validation rows that are none of them."""
+    """Training rows of tables, and validation rows that are none of them, or None where no table is given.
+
+    Raises
+    ------
+    TrainingError
+        If a row is in both.
+    """
     training = read_training_set(data, votes=True, column=column, schema=schema)
     if not validation:
         return training, None
@@ -213,13 +278,13 @@ def _train(
     run: ConditionedRun, held_back: TrainingSet | None, watch_every: int, until: float | None, progress: bool
 ) -> Path:
     card = WeightCard("run", str(run.folder), **run.sampling)
-    watcher = Watcher(run.folder, run.data, _fitted(held_back, run.data), card=card)
+    watcher = Watcher(run.folder, run.data, fit_to(held_back, run.data), card=card)
     finished = run.run(progress=progress, until=until, watch=watcher, watch_every=watch_every)
     if not finished:
         logger.warning("stopped at step %d of %d; the same command goes on", run.step, run.recipe.steps)
     weights = run.folder / "weights"
     if run.engine.rank == 0:
-        (run.folder / _HARDWARE).write_text(json.dumps({"hardware": run.engine.hardware()}) + "\n")
+        (run.folder / HARDWARE).write_text(json.dumps({"hardware": run.engine.hardware()}) + "\n")
         with atomic_folder(weights, overwrite=True, ours=is_weights_folder) as partial:
             if isinstance(run, FinetuneRun):
                 run.export(partial)
@@ -228,143 +293,12 @@ def _train(
     return weights
 
 
-def _fitted(held_back: TrainingSet | None, data: TrainingSet) -> TrainingSet | None:
-    """Validation rows at the size that the run draws."""
+def fit_to(held_back: TrainingSet | None, data: TrainingSet) -> TrainingSet | None:
+    """Validation rows at the size of the images that are trained on."""
     side = data.images.shape[1:3]
     if held_back is None or held_back.images.shape[1:3] == side:
         return held_back
     return replace(held_back, images=fit_size(held_back.images, side))
-
-
-def promote_run(
-    folder: PathLike,
-    data: Sequence[PathLike],
-    validation: Sequence[PathLike],
-    target: PathLike = "mini",
-    *,
-    n: int = 256,
-    command: str = "",
-    column: str = "image",
-    schema: str | None = None,
-) -> str:
-    """Put a run's weights in the place of others, with a model card, if they are better on validation rows.
-
-    Parameters
-    ----------
-    folder : path
-        Of the run; its ``weights`` are measured.
-    data, validation : sequence of path
-        What the run was trained on; tables with validation rows.
-    target : path
-        Folder to replace, or a name of weights that are installed.
-    n : int
-        Rows to draw with both weights.
-    command : str
-        With which training goes on, for the model card.
-    column, schema
-        Image column; dialect of the votes.
-
-    Returns
-    -------
-    str
-        Whether they were replaced and why, a sentence.
-
-    Raises
-    ------
-    TrainingError, WeightsError, OutputError
-        If there is nothing to compare, or the folder can't be written; it is then as it was.
-    """
-    folder, place = Path(folder), check_promotion(target, validation)
-    training, held_back = _read(data, validation, column, schema)
-    held_back = _fitted(held_back, training)
-    if held_back is None or len(held_back.ids) < FEWEST_ROWS:
-        raise TrainingError(f"weights are compared on {FEWEST_ROWS} validation rows or more; give tables with them")
-    n = min(n, len(held_back.ids) // 2)
-    card = _card_facts(folder, place.name, data, validation, training, held_back, command)
-    reader = fitted_reader(folder, training)
-    new = measure_weights(folder / "weights", held_back, reader, n=n)
-    old = measure_weights(place, held_back, reader, n=n) if place.is_dir() else None
-    done, reason = promote(folder / "weights", place, measured_new=new, measured_old=old, card=card)
-    return f"{'replaced' if done else 'kept'} {place}: {reason}"
-
-
-def check_promotion(target: PathLike, validation: Sequence[PathLike]) -> Path:
-    """The folder to promote weights to; raises before hours of training for what would fail after them.
-
-    Parameters
-    ----------
-    target : path
-        Folder, or a name of weights that are installed.
-    validation : sequence of path
-        Tables with validation rows.
-
-    Raises
-    ------
-    TrainingError
-        If there are no validation rows, or no folder to put the weights into.
-    UnknownNameError
-        If a plain name is neither of weights nor of a folder here.
-    """
-    if not validation:
-        raise TrainingError("weights are compared on validation rows: give tables with them (--validation)")
-    known = os.fspath(target) in get_registry().records_of("weights")
-    if known or not (os.sep in os.fspath(target) or Path(target).is_dir()):
-        return weights_folder(weight_card(target).location)
-    place = Path(target).expanduser()
-    if not place.resolve().parent.is_dir():
-        raise TrainingError(f"{place}: its folder {place.resolve().parent} does not exist; make it first")
-    return place
-
-
-def _card_facts(
-    folder: Path,
-    name: str,
-    data: Sequence[PathLike],
-    validation: Sequence[PathLike],
-    training: TrainingSet,
-    held_back: TrainingSet,
-    command: str,
-) -> CardFacts:
-    try:
-        with (folder / "log.csv").open(newline="") as stream:
-            log = list(csv.DictReader(stream))
-    except OSError as error:
-        raise TrainingError(
-            f"{folder / 'log.csv'} can't be read ({error.strerror}); is this a run's folder?"
-        ) from error
-    if not log:
-        raise TrainingError(f"{folder / 'log.csv'} is empty: the run has not done a step yet; train first")
-    times = [float(row["unix_time"]) for row in log]
-    pauses = [later - earlier for earlier, later in pairwise(times)]
-    usual = sorted(pauses)[len(pauses) // 2] if pauses else 0.0
-    hardware = folder / _HARDWARE
-    return CardFacts(
-        name=name,
-        summary=_summary(folder / "weights"),
-        data={" and ".join(Path(path).name for path in data): len(training.ids)},
-        validation=f"{len(held_back.ids):,} rows of {' and '.join(Path(path).name for path in validation)}",
-        recipe=json.loads((folder / "recipe.json").read_text()),
-        steps=int(log[-1]["step"]),
-        images=int(log[-1]["images"]),
-        # the first stretch has no time of its own; pauses between two stretches of a run are not work
-        seconds=usual + sum(min(pause, 3 * usual) for pause in pauses),
-        hardware=json.loads(hardware.read_text())["hardware"] if hardware.exists() else "hardware that was not noted",
-        command=command or "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN",
-        training_ids=training.ids,
-    )
-
-
-def _summary(weights: Path) -> str:
-    components = load_components(weights)
-    size = {part: sum(p.numel() for p in getattr(components, part).parameters()) / 1e6
-            for part in ("unet", "text_encoder", "vae")}  # fmt: skip
-    side = components.image_size
-    return (
-        f"A latent diffusion model of galaxies at {side}x{side} pixels, conditioned on Galaxy Zoo 2 votes: a UNet of "
-        f"{size['unet']:.1f} M parameters, a CLIP text encoder of {size['text_encoder']:.1f} M and an autoencoder "
-        f"({type(components.vae).__name__}, {components.vae.config.latent_channels} latent channels) of "
-        f"{size['vae']:.1f} M, which was trained before, without votes."
-    )
 
 
 def write_training_pack(
@@ -409,7 +343,7 @@ def write_training_pack(
     """
     from astro_galaxysd.diffusion.pack import write_pack
 
-    training, held_back = _read(data, validation, column, schema)
+    training, held_back = read_splits(data, validation, column, schema)
     names = [os.fspath(path) for path in data]
     options.setdefault("recipe", _recipe_of(weights))
     return write_pack(

@@ -62,8 +62,9 @@ def our_run(options: argparse.Namespace, precision: str, folder: Path) -> Any:
 
     from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
     from astro_galaxysd.diffusion.diffuse import DiffusionRun
-    from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, make_recipe
-    from astro_galaxysd.diffusion.trainingset import TrainingSet
+    from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe
+    from astro_galaxysd.learning.recipes import make_recipe
+    from astro_galaxysd.learning.trainingset import TrainingSet
 
     torch.manual_seed(SEED)
     shape = make_recipe(AutoencoderRecipe, folder, {}, "mini")

@@ -14,17 +14,17 @@ import torch
 from astropy.table import Table
 from safetensors.numpy import load_file, save_file
 
-from astro_galaxysd import load_generator, training, write_table
+from astro_galaxysd import load_generator, run_promotion, training, write_table
 from astro_galaxysd.conditions.prompts import prompts_from_fractions
 from astro_galaxysd.conditions.seeds import row_seeds
 from astro_galaxysd.conditions.tree import INDEX
-from astro_galaxysd.diffusion import runs
 from astro_galaxysd.diffusion.components import load_autoencoder, load_components
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError, UnknownNameError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
+from astro_galaxysd.learning import runs
 from astro_galaxysd.promotion import trained_on
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
@@ -229,7 +229,7 @@ def content(folder):
 def test_better_weights_replace_those_that_are_there(run, data):
     folder, there, rows = run
     scramble(there)
-    told = training.promote_run(folder, [data], [rows], there, n=N, command="galaxysd train diffusion --run r")
+    told = run_promotion.promote_run(folder, [data], [rows], there, n=N, command="galaxysd train diffusion --run r")
     assert told.startswith(f"replaced {there}: better: ")
     after = content(there)
     card, ids = after.pop("README.md").decode(), after.pop("training_ids.txt").decode().split()
@@ -261,7 +261,7 @@ def test_weights_that_are_not_better_change_nothing(run, data):
     folder, there, rows = run
     scramble(folder / "weights")
     before = content(there)
-    told = training.promote_run(folder, [data], [rows], there, n=N)
+    told = run_promotion.promote_run(folder, [data], [rows], there, n=N)
     assert told.startswith(f"kept {there}: not better: ")
     assert content(there) == before
     assert sorted(path.name for path in there.parent.iterdir()) == ["run", "there"]
@@ -270,26 +270,26 @@ def test_weights_that_are_not_better_change_nothing(run, data):
 def test_the_first_weights_of_a_folder(run, data):
     folder, there, rows = run
     first = there.parent / "first"
-    assert training.promote_run(folder, [data], [rows], first, n=N) == f"replaced {first}: the first weights."
+    assert run_promotion.promote_run(folder, [data], [rows], first, n=N) == f"replaced {first}: the first weights."
     assert (first / "sampling.json").exists()  # how to sample them comes along
     (folder / "hardware.json").unlink()
     again = there.parent / "again"
-    training.promote_run(folder, [data], [rows], again, n=N)
+    run_promotion.promote_run(folder, [data], [rows], again, n=N)
     assert "hardware that was not noted" in (again / "README.md").read_text()
 
 
 def test_weights_are_not_compared_without_validation_rows(run, data):
     folder, there, _ = run
     with pytest.raises(TrainingError, match="compared on validation rows: give tables with them .--validation"):
-        training.promote_run(folder, [data], [], there)
+        run_promotion.promote_run(folder, [data], [], there)
     with pytest.raises(TrainingError, match="12 validation rows are trained on too"):
-        training.promote_run(folder, [data], [data], there)
+        run_promotion.promote_run(folder, [data], [data], there)
 
 
 def test_a_name_that_no_weights_have(run, data):
     folder, _, rows = run
     with pytest.raises(UnknownNameError, match="unknown weights 'minni': did you mean 'mini'"):
-        training.promote_run(folder, [data], [rows], "minni", n=N)
+        run_promotion.promote_run(folder, [data], [rows], "minni", n=N)
 
 
 @pytest.mark.slow

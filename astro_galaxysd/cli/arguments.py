@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from astro_galaxysd.cli.draw import run_augment, run_generate
+from astro_galaxysd.cli.judge import run_evaluate, run_sweep
 from astro_galaxysd.cli.plugins import run_plugins
 from astro_galaxysd.cli.train import run_pack, run_train
 
@@ -29,6 +30,25 @@ Draw one galaxy for every row of a table, or for prompts given here.
   galaxysd generate votes.parquet -o drawn.parquet
 
 TABLE needs a column 'prompt', vote columns or labels, as for 'augment'. Braces carry a feature's weight: {ring:1.2}.
+"""
+_EVALUATE = """\
+Say how good synthetic galaxies are: realism, diversity, consistency, photometry, morphology and memorisation, each with
+an error and with what as many real galaxies score in their place. Writes a report and the figures as tables.
+
+  galaxysd generate test.parquet -o drawn.parquet
+  galaxysd evaluate test.parquet drawn.parquet --training train.parquet --blind -o report/
+  galaxysd evaluate survey.fits survey_rings.fits --embedder org/model -o report/
+
+REAL are galaxies that the generator was not trained on. SYNTHETIC are drawn ones, or a table that 'augment' wrote, of
+which the synthetic rows count.
+"""
+_SWEEP = """\
+Draw the same rows with every combination of settings, judge them, and mark those that no other outdoes.
+
+  galaxysd sweep val.parquet --guidance 1 2 3 4 --steps 10 20 -o sweep.ecsv
+  galaxysd evaluate test.parquet drawn.parquet --sweep sweep.ecsv -o report/
+
+An interrupted sweep goes on with the same command.
 """
 _PLUGINS = """\
 List what is installed: generators, weights, vote dialects, evaluators, augmenters; and what is broken, with the reason.
@@ -73,6 +93,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_augment(commands)
     _add_generate(commands)
+    _add_evaluate(commands)
+    _add_sweep(commands)
     plugins = _command(commands, "plugins", "list what is installed, and what is broken and why", _PLUGINS)
     plugins.add_argument("--json", action="store_true", help="as JSON")
     plugins.set_defaults(run=run_plugins)
@@ -145,6 +167,55 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(commands, "evaluate", "say how good synthetic galaxies are", _EVALUATE)
+    parser.add_argument("real", metavar="REAL")
+    parser.add_argument("synthetic", metavar="SYNTHETIC")
+    parser.add_argument("--training", metavar="TABLE", help="what the generator was trained on: copies are looked for")
+    parser.add_argument(
+        "--reconstructions",
+        metavar="TABLE",
+        help="the real galaxies after the generator's autoencoder, or weights that do it now",
+    )
+    parser.add_argument("--evaluator", action="append", help="only this one; may be repeated (default: all but slow)")
+    parser.add_argument("--embedder", help="name, folder or org/model@revision (default: ours)")
+    parser.add_argument(
+        "--groups", default="auto", help="also judge by 'prompt', 'answer', a column, or 'none' (default: auto)"
+    )
+    parser.add_argument("-n", type=int, help="images of each set (default: as many as there are)")
+    parser.add_argument("--sweep", metavar="FILE", help="of 'galaxysd sweep', for the report")
+    parser.add_argument("--history", metavar="FILE", help="metrics.csv of a training run, for the report")
+    parser.add_argument("--blind", action="store_true", help="also write a page to tell real from synthetic galaxies")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing report")
+    _add_judging(parser, reader="reporting", out="folder of the report")
+    parser.set_defaults(run=run_evaluate)
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = _command(commands, "sweep", "draw and judge with many settings", _SWEEP)
+    parser.add_argument("real", metavar="REAL")
+    parser.add_argument("--weights", nargs="+", help="names or folders (default: mini)")
+    parser.add_argument("--steps", type=int, nargs="+", help="sampling steps")
+    parser.add_argument("--guidance", type=float, nargs="+", help="how strictly the prompt is followed")
+    parser.add_argument("--sampler", nargs="+", help="dpm++, euler-ancestral")
+    parser.add_argument("--feature-weight", type=float, nargs="+", help="weight of every feature (default: by votes)")
+    parser.add_argument("-n", type=int, default=128, help="rows to draw with each (default: 128)")
+    _add_judging(parser, reader="choosing", out="the table, .ecsv; what is finished is kept beside it")
+    parser.set_defaults(run=run_sweep)
+
+
+def _add_judging(parser: argparse.ArgumentParser, *, reader: str, out: str) -> None:
+    parser.add_argument("--reader", default=reader, help=f"name or file of a vote reader (default: {reader})")
+    parser.add_argument("--images", metavar="COLUMN", default="image", help="image column (default: image)")
+    parser.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
+    parser.add_argument("--id-column", help="column of identifiers (default: id, objid, ...)")
+    parser.add_argument("--cache", metavar="FOLDER", help="keep what was measured of images for the next time")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed chooses the same rows (default: 0)")
+    parser.add_argument("--threads", type=int, help="processor threads (default: all)")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    parser.add_argument("-o", "--out", help=out)
+
+
 def _add_train(commands: Any) -> None:
     parser = _command(commands, "train", "train or fine-tune a model, or go on training", _TRAIN)
     parts = parser.add_subparsers(title="parts", required=True, metavar="PART")
@@ -166,6 +237,8 @@ def _add_train(commands: Any) -> None:
     )
     part.add_argument("--base", required=True, metavar="FOLDER", help="diffusers folder of the model to start from")
     _add_validation(part)
+    _add_run(parts, "reader", "a reader of votes, which evaluations ask what a galaxy is", preset="mini")
+    _add_run(parts, "embedder", "an embedder, in whose space evaluations measure distances", preset="mini")
     part = parts.add_parser("pack", help="data, weights and code for a machine with torch, diffusers and transformers")
     _add_debug(part)
     _add_data(part)

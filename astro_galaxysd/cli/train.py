@@ -14,7 +14,7 @@ __all__ = ["run_pack", "run_train"]
 
 def run_train(options: argparse.Namespace) -> int:
     """Start a training run, or go on with it; print where the weights are."""
-    from astro_galaxysd import training
+    from astro_galaxysd import run_promotion, training
 
     settings = _settings(options)
     use_threads(options.threads)
@@ -28,9 +28,11 @@ def run_train(options: argparse.Namespace) -> int:
     promotion = getattr(options, "promote", None)
     try:
         if promotion is not None:
-            training.check_promotion(promotion, options.validation)
+            run_promotion.check_promotion(promotion, options.validation)
         if options.part == "autoencoder":
             folder = training.train_autoencoder(options.data, options.folder, settings, **shared)
+        elif options.part in ("reader", "embedder"):
+            folder = training.train_judge(options.part, options.data, options.folder, settings, **shared)
         else:
             shared |= {"validation": options.validation, "watch_every": options.watch_every}
             if options.part == "diffusion":
@@ -44,7 +46,7 @@ def run_train(options: argparse.Namespace) -> int:
         print(f"weights  {folder}")
         if promotion is not None:
             columns = {"column": options.images, "schema": options.schema}
-            print(training.promote_run(options.folder, options.data, options.validation, promotion, **columns))
+            print(run_promotion.promote_run(options.folder, options.data, options.validation, promotion, **columns))
     except KeyboardInterrupt:
         print(f"galaxysd: interrupted; the same command goes on from {options.folder}", file=sys.stderr)
         return 130
@@ -71,7 +73,7 @@ def run_pack(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings of ``--set`` and ``--steps``, by name."""
-    from astro_galaxysd.diffusion.recipes import parse_settings
+    from astro_galaxysd.learning.recipes import parse_settings
 
     settings = parse_settings(options.set or [])
     if options.steps is not None:

@@ -32,7 +32,6 @@ __all__ = [
     "BlockComponents",
     "LappedAutoencoder",
     "block_components",
-    "dihedral",
     "fit_linear_code",
     "psnr",
 ]
@@ -320,21 +319,6 @@ def _write_code(
     # the block that latents of zero stand for
     cast("torch.Tensor", model.decoder.sharpen.last.bias).copy_(2 * block - 1)
     cast("torch.Tensor", model.decoder.kernels.bias).zero_()
-
-
-def dihedral(images: torch.Tensor, variant: torch.Tensor) -> torch.Tensor:
-    """Each image in one of its eight mirrored and rotated forms.
-
-    Parameters
-    ----------
-    images : Tensor, shape (N, C, H, H)
-    variant : Tensor, shape (N,), int
-        0 to 7: bit 0 mirrors left-right, bit 1 up-down, bit 2 transposes.
-    """
-    flags = [((variant >> bit) & 1).bool()[:, None, None, None] for bit in range(3)]
-    images = torch.where(flags[0], images.flip(3), images)
-    images = torch.where(flags[1], images.flip(2), images)
-    return torch.where(flags[2], images.transpose(2, 3), images)
 
 
 def psnr(images: np.ndarray, others: np.ndarray) -> float:

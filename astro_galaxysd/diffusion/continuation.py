@@ -29,11 +29,13 @@ from astro_galaxysd.diffusion.components import load_autoencoder, load_component
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
 from astro_galaxysd.diffusion.pack import pack_content, pack_weights, read_holdout, read_pack
 from astro_galaxysd.diffusion.pieces import split_weights, write_pieces
-from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, make_recipe, parse_settings
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import GalaxySDError, TrainingError
 from astro_galaxysd.images.files import atomic_folder, atomic_path
+from astro_galaxysd.learning.recipes import make_recipe, parse_settings
+from astro_galaxysd.learning.trainingset import TrainingSet
+from astro_galaxysd.learning.views import pixels_of
 
 __all__ = ["FOLDERS", "continue_training", "main"]
 
@@ -229,7 +231,7 @@ def _holdout_figures(training: AutoencoderRun, holdout: TrainingSet | None) -> d
 
 
 def _decoded(training: AutoencoderRun, images: np.ndarray) -> np.ndarray:
-    pixels = torch.from_numpy(images).to(training.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    pixels = pixels_of(images, training.device)
     decoded = training.vae.decode(training.vae.encode(pixels).latents).sample
     grey: np.ndarray = decoded.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     return grey

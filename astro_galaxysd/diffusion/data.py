@@ -13,10 +13,10 @@ from astropy.table import Table
 from astro_galaxysd.conditions.columns import row_names, texts
 from astro_galaxysd.conditions.table import choose_dialect, find_dialects
 from astro_galaxysd.diffusion.pack import is_pack, read_holdout, read_pack
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import ImageError, TrainingError
 from astro_galaxysd.images.codec import read_images
 from astro_galaxysd.images.storage import read_table
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = ["read_training_set"]
 

@@ -21,13 +21,13 @@ from astro_galaxysd.diffusion.autoencoder import BLOCK, LappedAutoencoder
 from astro_galaxysd.diffusion.captions import caption_batch, fit_tags, sampling_weights
 from astro_galaxysd.diffusion.components import SCHEDULER, Components, load_autoencoder, new_text_encoder, new_unet
 from astro_galaxysd.diffusion.encode import encode_prompts
-from astro_galaxysd.diffusion.engine import Engine
 from astro_galaxysd.diffusion.latents import LatentSource
 from astro_galaxysd.diffusion.recipes import ConditionedRecipe, DiffusionRecipe
-from astro_galaxysd.diffusion.runs import TrainingRun
 from astro_galaxysd.diffusion.tokenizer import build_tokenizer
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import TrainingError
+from astro_galaxysd.learning.engine import Engine
+from astro_galaxysd.learning.runs import TrainingRun
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = [
     "ConditionedBatch",

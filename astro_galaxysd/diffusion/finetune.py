@@ -18,10 +18,10 @@ import torch
 from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
 from astro_galaxysd.diffusion.components import Components, load_components, save_components
 from astro_galaxysd.diffusion.diffuse import ConditionedRun
-from astro_galaxysd.diffusion.engine import Engine
 from astro_galaxysd.diffusion.recipes import FinetuneRecipe
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import MissingDependencyError, TrainingError, UnknownNameError, WeightsError
+from astro_galaxysd.learning.engine import Engine
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from astro_galaxysd.diffusion.autoencoder import dihedral
+from astro_galaxysd.learning.views import dihedral, pixels_of
 from astro_galaxysd.errors import OutputError
 
 __all__ = ["LatentSource", "latent_moments"]
@@ -88,7 +88,7 @@ class LatentSource:
 
     @torch.no_grad()
     def _encode(self, rows: np.ndarray, forms: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
-        pixels = torch.from_numpy(self.images[rows]).to(self.vae.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        pixels = pixels_of(self.images[rows], self.vae.device)
         return latent_moments(self.vae, dihedral(pixels, torch.from_numpy(forms).to(pixels.device)))
 
     def _open(self, folder: Path) -> np.ndarray:

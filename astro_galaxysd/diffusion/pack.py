@@ -22,12 +22,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from astro_galaxysd.diffusion.recipes import Recipe
 from astro_galaxysd.diffusion.shards import CODECS, checked_bytes, read_shards, write_shards
 from astro_galaxysd.diffusion.sources import write_sources
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import TrainingError, UnknownNameError, WeightsError
 from astro_galaxysd.images.files import atomic_folder
+from astro_galaxysd.learning.recipes import Recipe
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = ["VERSION", "is_pack", "pack_content", "pack_weights", "read_holdout", "read_pack", "write_pack"]
 

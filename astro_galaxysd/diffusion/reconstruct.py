@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder, dihedral, fit_linear_code
-from astro_galaxysd.diffusion.engine import Engine
+from astro_galaxysd.learning.views import dihedral, pixels_of
+from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder, fit_linear_code
 from astro_galaxysd.diffusion.recipes import AutoencoderRecipe
-from astro_galaxysd.diffusion.runs import CHECKPOINT, TrainingRun
-from astro_galaxysd.diffusion.trainingset import TrainingSet
+from astro_galaxysd.learning.engine import Engine
+from astro_galaxysd.learning.runs import CHECKPOINT, TrainingRun
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = ["AutoencoderRun"]
 
@@ -49,8 +50,7 @@ class AutoencoderRun(TrainingRun):
         rng = self.rng(step)
         rows = rng.integers(0, len(self.data.images), self.recipe.batch_size)
         forms = torch.from_numpy(rng.integers(0, 8, len(rows)))[part].to(self.device)
-        pixels = torch.from_numpy(self.data.images[rows[part]]).to(self.device)
-        pixels = dihedral(pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1), forms)
+        pixels = dihedral(pixels_of(self.data.images[rows[part]], self.device), forms)
         with self.engine.autocast():
             decoded = self.vae.decode(self.vae.encode(pixels).latents).sample
         error = decoded.float() - pixels

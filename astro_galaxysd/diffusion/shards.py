@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import OutputError, TrainingError
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = ["CODECS", "checked_bytes", "read_shards", "write_shards"]
 

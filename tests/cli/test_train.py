@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astro_galaxysd import load_generator, training, write_table
+from astro_galaxysd import load_generator, run_promotion, training, write_table
 from astro_galaxysd.diffusion.pack import is_pack
-from astro_galaxysd.diffusion.recipes import parse_settings
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
+from astro_galaxysd.learning.recipes import parse_settings
 
 CODE = ["latent_channels=4", "linear_steps=10", "width=8", "depth=1", "batch_size=2"]
 SIZES = ["width=[16, 32]", "text_width=32", "text_layers=1", "batch_size=2", "precision=fp32"]
@@ -153,7 +153,7 @@ def test_promote_compares_when_training_is_done(diffusion, data, validation, tmp
         compared.append((folder, rows, held_back, place, options))
         return "kept that: not better."
 
-    monkeypatch.setattr(training, "promote_run", compare)
+    monkeypatch.setattr(run_promotion, "promote_run", compare)
     done = diffusion("--validation", validation, "--images", "image", *words, "--steps", 1, *settings(SIZES))
     weights = f"weights  {tmp_path / 'd' / 'weights'}\n"
     if target is None:

@@ -7,8 +7,9 @@ import pytest
 
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
-from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, make_recipe
-from astro_galaxysd.diffusion.trainingset import TrainingSet
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe
+from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 TINY = {
     AutoencoderRecipe: {"batch_size": 4, "steps": 6, "warmup": 2, "latent_channels": 4, "linear_steps": 20, "width": 8,

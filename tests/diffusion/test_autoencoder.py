@@ -14,7 +14,6 @@ from astro_galaxysd.diffusion.autoencoder import (
     BLOCK,
     LappedAutoencoder,
     block_components,
-    dihedral,
     fit_linear_code,
     psnr,
 )
@@ -269,24 +268,6 @@ class TestFolder:
         image = pipeline("sdss, spiral galaxy", num_inference_steps=2, guidance_scale=2.0).images[0]
         assert image.size == (32, 32)
         assert calls == [(1, 4, 4, 4)]
-
-
-class TestDihedral:
-    def test_eight_different_forms(self):
-        image = torch.arange(12.0).reshape(1, 3, 2, 2).expand(8, 3, 2, 2)
-        forms = dihedral(image, torch.arange(8))
-        assert len({tuple(form.flatten().tolist()) for form in forms}) == 8
-        assert torch.equal(forms[0], image[0])
-        assert torch.equal(forms[1], image[0].flip(2))
-        assert torch.equal(forms[2], image[0].flip(1))
-        assert torch.equal(forms[4], image[0].transpose(1, 2))
-
-    def test_each_image_has_its_own(self):
-        images = torch.rand(3, 3, 4, 4)
-        forms = dihedral(images, torch.tensor([0, 1, 7]))
-        assert torch.equal(forms[0], images[0])
-        assert torch.equal(forms[1], images[1].flip(2))
-        assert torch.equal(forms[2], images[2].flip(2).flip(1).transpose(1, 2))
 
 
 def test_psnr():

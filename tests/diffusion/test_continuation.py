@@ -16,8 +16,8 @@ from astro_galaxysd.diffusion.continuation import continue_training, main
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
 from astro_galaxysd.diffusion.pack import write_pack
 from astro_galaxysd.diffusion.pieces import join_pieces, split_weights, write_pieces
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import OutputError, OutputExistsError, TrainingError
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 TINY = {
     "diffusion": {"width": [16, 32], "text_width": 32, "text_layers": 1, "batch_size": 4, "steps": 4, "warmup": 2},

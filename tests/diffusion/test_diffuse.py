@@ -9,9 +9,9 @@ import torch
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.diffusion.components import SCHEDULER, load_autoencoder, load_components, save_components
 from astro_galaxysd.diffusion.diffuse import ConditionedRun, alphas_cumprod, channel_share, timestep_weights
-from astro_galaxysd.diffusion.engine import Engine
 from astro_galaxysd.diffusion.recipes import DiffusionRecipe
-from astro_galaxysd.diffusion.trainingset import TrainingSet
+from astro_galaxysd.learning.engine import Engine
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 WHOLE = slice(0, 4)
 

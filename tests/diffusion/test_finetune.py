@@ -21,11 +21,12 @@ from astro_galaxysd.diffusion.captions import fit_tags
 from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.encode import check_prompts
 from astro_galaxysd.diffusion.finetune import FinetuneRun, finetune_schedule
-from astro_galaxysd.diffusion.recipes import FinetuneRecipe, make_recipe
+from astro_galaxysd.diffusion.recipes import FinetuneRecipe
 from astro_galaxysd.diffusion.sample import sample_rows
 from astro_galaxysd.diffusion.tokenizer import build_tokenizer
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import MissingDependencyError, TrainingError, UnknownNameError, WeightsError
+from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 PRESETS = ("galaxysd-paper", "galaxysd-zsnr", "galaxysd-lora")
 QUICK = {"batch_size": 2, "steps": 2, "warmup": 1, "image_size": 64, "precision": "fp32", "accumulate": 1,

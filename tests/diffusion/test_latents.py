@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from astro_galaxysd.diffusion.autoencoder import dihedral
 from astro_galaxysd.diffusion.components import load_autoencoder
 from astro_galaxysd.diffusion.latents import LatentSource, latent_moments
 from astro_galaxysd.errors import OutputError
+from astro_galaxysd.learning.views import dihedral
 
 ROWS, FORMS = np.array([0, 11, 3, 3, 7, 1, 2, 5, 9, 10]), np.array([0, 1, 2, 3, 4, 5, 6, 7, 0, 4])
 

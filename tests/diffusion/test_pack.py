@@ -18,11 +18,12 @@ from astro_galaxysd import write_table
 from astro_galaxysd.diffusion.autoencoder import psnr
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack, pack_weights, read_holdout, read_pack, write_pack
-from astro_galaxysd.diffusion.recipes import DiffusionRecipe, make_recipe
+from astro_galaxysd.diffusion.recipes import DiffusionRecipe
 from astro_galaxysd.diffusion.sources import needed_modules, write_sources
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import OutputError, OutputExistsError, TrainingError, UnknownNameError, WeightsError
 from astro_galaxysd.images.sources import object_array
+from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 
 def galaxies(n=40, seed=0):

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from astro_galaxysd.diffusion import runs
-from astro_galaxysd.diffusion.engine import Engine
-from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, make_recipe
-from astro_galaxysd.diffusion.runs import TrainingRun
-from astro_galaxysd.diffusion.trainingset import TrainingSet
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe
 from astro_galaxysd.errors import OutputError, TrainingError
+from astro_galaxysd.learning import runs
+from astro_galaxysd.learning.engine import Engine
+from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.learning.runs import TrainingRun
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 
 class Line(TrainingRun):

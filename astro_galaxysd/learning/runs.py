@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from astro_galaxysd.diffusion.engine import Engine, uninterrupted
-from astro_galaxysd.diffusion.recipes import Recipe
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import OutputError, TrainingError
+from astro_galaxysd.learning.engine import Engine, uninterrupted
+from astro_galaxysd.learning.recipes import Recipe
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = ["CHECKPOINT", "TrainingRun"]
 

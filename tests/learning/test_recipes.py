@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from astro_galaxysd.diffusion.captions import CaptionStyle
-from astro_galaxysd.diffusion.recipes import (
-    AutoencoderRecipe,
-    DiffusionRecipe,
-    FinetuneRecipe,
-    load_preset,
-    make_recipe,
-    preset_names,
-)
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe
 from astro_galaxysd.errors import TrainingError, UnknownNameError
+from astro_galaxysd.evaluation.judges import EmbedderRecipe, ReaderRecipe
+from astro_galaxysd.learning.recipes import load_preset, make_recipe, preset_names
 
-KINDS = {"autoencoder": AutoencoderRecipe, "diffusion": DiffusionRecipe, "finetune": FinetuneRecipe}
+KINDS = {
+    "autoencoder": AutoencoderRecipe,
+    "diffusion": DiffusionRecipe,
+    "finetune": FinetuneRecipe,
+    "reader": ReaderRecipe,
+    "embedder": EmbedderRecipe,
+}
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def test_trapezoid_without_slopes(recipe):
 
 
 def test_presets_that_ship():
-    assert {"mini", "galaxysd-paper", "galaxysd-zsnr", "galaxysd-lora"} <= set(preset_names())
-    assert set(load_preset("mini")) == {"summary", "autoencoder", "diffusion"}
+    assert {"mini", "galaxysd-paper", "galaxysd-zsnr", "galaxysd-lora", "choosing"} <= set(preset_names())
+    assert set(load_preset("mini")) == {"summary", *KINDS} - {"finetune"}
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from astro_galaxysd.diffusion import engine
-from astro_galaxysd.diffusion.engine import Engine, processor_has_bf16
 from astro_galaxysd.errors import MissingDependencyError, TrainingError
+from astro_galaxysd.learning import engine
+from astro_galaxysd.learning.engine import Engine, processor_has_bf16
 
 
 @pytest.fixture
@@ -89,8 +89,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
-from astro_galaxysd.diffusion.recipes import DiffusionRecipe, make_recipe
-from astro_galaxysd.diffusion.trainingset import TrainingSet
+from astro_galaxysd.diffusion.recipes import DiffusionRecipe
+from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.learning.trainingset import TrainingSet
 
 torch.set_num_threads(1)
 folder, vae = Path(sys.argv[1]), Path(sys.argv[2])

@@ -1,0 +1,157 @@
+"""A finished run's weights measured against those that are there, which they replace if they are better."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_galaxysd.diffusion.components import load_components
+from astro_galaxysd.diffusion.generator import weights_folder
+from astro_galaxysd.drawing import weight_card
+from astro_galaxysd.errors import TrainingError
+from astro_galaxysd.modelcard import CardFacts
+from astro_galaxysd.plugins.manager import get_registry
+from astro_galaxysd.promotion import measure_weights, promote
+from astro_galaxysd.training import HARDWARE, PathLike, fit_to, read_splits
+from astro_galaxysd.watching import FEWEST_ROWS, fitted_reader
+
+if TYPE_CHECKING:
+    from astro_galaxysd.learning.trainingset import TrainingSet
+
+__all__ = ["check_promotion", "promote_run"]
+
+
+def promote_run(
+    folder: PathLike,
+    data: Sequence[PathLike],
+    validation: Sequence[PathLike],
+    target: PathLike = "mini",
+    *,
+    n: int = 256,
+    command: str = "",
+    column: str = "image",
+    schema: str | None = None,
+) -> str:
+    """Put a run's weights in the place of others, with a model card, if they are better on validation rows.
+
+    Parameters
+    ----------
+    folder : path
+        Of the run; its ``weights`` are measured.
+    data, validation : sequence of path
+        What the run was trained on; tables with validation rows.
+    target : path
+        Folder to replace, or a name of weights that are installed.
+    n : int
+        Rows to draw with both weights.
+    command : str
+        With which training goes on, for the model card.
+    column, schema
+        Image column; dialect of the votes.
+
+    Returns
+    -------
+    str
+        Whether they were replaced and why, a sentence.
+
+    Raises
+    ------
+    TrainingError, WeightsError, OutputError
+        If there is nothing to compare, or the folder can't be written; it is then as it was.
+    """
+    folder, place = Path(folder), check_promotion(target, validation)
+    training, held_back = read_splits(data, validation, column, schema)
+    held_back = fit_to(held_back, training)
+    if held_back is None or len(held_back.ids) < FEWEST_ROWS:
+        raise TrainingError(f"weights are compared on {FEWEST_ROWS} validation rows or more; give tables with them")
+    n = min(n, len(held_back.ids) // 2)
+    card = _card_facts(folder, place.name, data, validation, training, held_back, command)
+    reader = fitted_reader(folder, training)
+    new = measure_weights(folder / "weights", held_back, reader, n=n)
+    old = measure_weights(place, held_back, reader, n=n) if place.is_dir() else None
+    done, reason = promote(folder / "weights", place, measured_new=new, measured_old=old, card=card)
+    return f"{'replaced' if done else 'kept'} {place}: {reason}"
+
+
+def check_promotion(target: PathLike, validation: Sequence[PathLike]) -> Path:
+    """The folder to promote weights to; raises before hours of training for what would fail after them.
+
+    Parameters
+    ----------
+    target : path
+        Folder, or a name of weights that are installed.
+    validation : sequence of path
+        Tables with validation rows.
+
+    Raises
+    ------
+    TrainingError
+        If there are no validation rows, or no folder to put the weights into.
+    UnknownNameError
+        If a plain name is neither of weights nor of a folder here.
+    """
+    if not validation:
+        raise TrainingError("weights are compared on validation rows: give tables with them (--validation)")
+    known = os.fspath(target) in get_registry().records_of("weights")
+    if known or not (os.sep in os.fspath(target) or Path(target).is_dir()):
+        return weights_folder(weight_card(target).location)
+    place = Path(target).expanduser()
+    if not place.resolve().parent.is_dir():
+        raise TrainingError(f"{place}: its folder {place.resolve().parent} does not exist; make it first")
+    return place
+
+
+def _card_facts(
+    folder: Path,
+    name: str,
+    data: Sequence[PathLike],
+    validation: Sequence[PathLike],
+    training: TrainingSet,
+    held_back: TrainingSet,
+    command: str,
+) -> CardFacts:
+    try:
+        with (folder / "log.csv").open(newline="") as stream:
+            log = list(csv.DictReader(stream))
+    except OSError as error:
+        raise TrainingError(
+            f"{folder / 'log.csv'} can't be read ({error.strerror}); is this a run's folder?"
+        ) from error
+    if not log:
+        raise TrainingError(f"{folder / 'log.csv'} is empty: the run has not done a step yet; train first")
+    times = [float(row["unix_time"]) for row in log]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    usual = sorted(pauses)[len(pauses) // 2] if pauses else 0.0
+    hardware = folder / HARDWARE
+    return CardFacts(
+        name=name,
+        summary=_summary(folder / "weights"),
+        data={" and ".join(Path(path).name for path in data): len(training.ids)},
+        validation=f"{len(held_back.ids):,} rows of {' and '.join(Path(path).name for path in validation)}",
+        recipe=json.loads((folder / "recipe.json").read_text()),
+        steps=int(log[-1]["step"]),
+        images=int(log[-1]["images"]),
+        # the first stretch has no time of its own; pauses between two stretches of a run are not work
+        seconds=usual + sum(min(pause, 3 * usual) for pause in pauses),
+        hardware=json.loads(hardware.read_text())["hardware"] if hardware.exists() else "hardware that was not noted",
+        command=command or "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN",
+        training_ids=training.ids,
+    )
+
+
+def _summary(weights: Path) -> str:
+    components = load_components(weights)
+    size = {part: sum(p.numel() for p in getattr(components, part).parameters()) / 1e6
+            for part in ("unet", "text_encoder", "vae")}  # fmt: skip
+    side = components.image_size
+    return (
+        f"A latent diffusion model of galaxies at {side}x{side} pixels, conditioned on Galaxy Zoo 2 votes: a UNet of "
+        f"{size['unet']:.1f} M parameters, a CLIP text encoder of {size['text_encoder']:.1f} M and an autoencoder "
+        f"({type(components.vae).__name__}, {components.vae.config.latent_channels} latent channels) of "
+        f"{size['vae']:.1f} M, which was trained before, without votes."
+    )
