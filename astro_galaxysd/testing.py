@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.errors import PluginError
-from astro_galaxysd.plugins.protocols import Augmenter, Evaluator, Generator
+from astro_galaxysd.plugins.protocols import Augmenter, Embedder, Evaluator, Generator
 from astro_galaxysd.records import ImageBatch
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NoiseGenerator",
     "check_augmenter",
+    "check_embedder",
     "check_evaluator",
     "check_generator",
     "example_batch",
@@ -244,6 +245,61 @@ def check_augmenter(augmenter: Any, table: Table, images: Any = None, *, generat
     _require(seeds.dtype == np.int64, augmenter, f"returns seeds of dtype {seeds.dtype}, not int64")
     _require(len(set(seeds.tolist())) == len(seeds), augmenter, "gives two rows one seed: they may be one image twice")
     _same(augmenter, batch.images, batch_again.images, "two calls with the same rng")
+
+
+def check_embedder(embedder: Any, *, images: np.ndarray | None = None) -> None:
+    """Check an object with the `Embedder` protocol.
+
+    Features are float32 (N, D) and finite; the same call gives the same, and an image has the same features in another
+    order or alone, to a thousandth of the largest; different images differ; the input is left as it was; a
+    ``revision``, if there is one, is a text and stays the same.
+
+    Parameters
+    ----------
+    embedder : Embedder
+        The object, not its factory.
+    images : ndarray, shape (N, H, W, 3), uint8, optional
+        At least 2 different ones; by default those of `example_batch`.
+
+    Raises
+    ------
+    PluginError
+        The first promise that is broken.
+    """
+    _require(isinstance(embedder, Embedder), embedder, "has no method embed(images)")
+    images = example_batch(size=64).images if images is None else images
+    if len(images) < 2:
+        raise PluginError(f"check_embedder needs at least 2 images and got {len(images)}")
+    revision = getattr(embedder, "revision", "")
+    _require(isinstance(revision, str), embedder, f"has the revision {revision!r}, which is not a text")
+    first = _embedded(embedder, images)
+    _near(embedder, first, _embedded(embedder, images), "two calls with the same images")
+    _near(embedder, first, _embedded(embedder, images[::-1])[::-1], "images in reversed order and in order")
+    _near(embedder, first[1:2], _embedded(embedder, images[1:2]), "an image alone and with others")
+    _require(bool((first != first[0]).any()), embedder, "gives the same features for different images")
+    now = getattr(embedder, "revision", "")
+    _require(now == revision, embedder, f"changes its revision from {revision!r} to {now!r} at work")
+
+
+def _embedded(embedder: Any, images: np.ndarray) -> np.ndarray:
+    given = images.copy()
+    features = embedder.embed(given)
+    _require(np.array_equal(given, images), embedder, "changes the images it embeds")
+    seen = f"{getattr(features, 'dtype', type(features).__name__)} {getattr(features, 'shape', '')}"
+    good = isinstance(features, np.ndarray) and features.dtype == np.float32 and features.ndim == 2
+    _require(good and features.shape[1] > 0, embedder, f"gives features of {seen}, not float32 (N, D)")
+    _require(len(features) == len(images), embedder, f"gives features of {seen} for {len(images)} images")
+    _require(bool(np.isfinite(features).all()), embedder, "gives features that are not finite")
+    return np.asarray(features)
+
+
+def _near(subject: Any, first: np.ndarray, second: np.ndarray, what: str) -> None:
+    if first.shape != second.shape:
+        raise PluginError(f"{type(subject).__qualname__} gives shapes {first.shape} and {second.shape} for {what}")
+    off = float(np.abs(first - second).max())
+    _require(
+        off <= 1e-3 * float(np.abs(first).max()), subject, f"gives other features for {what}: they differ by {off:.3g}"
+    )
 
 
 def _require(kept: bool, subject: Any, broken: str) -> None:

@@ -12,6 +12,7 @@ from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.testing import (
     NoiseGenerator,
     check_augmenter,
+    check_embedder,
     check_evaluator,
     check_generator,
     example_batch,
@@ -150,6 +151,85 @@ def test_broken_evaluator_is_found(fault):
 def test_no_evaluator_at_all():
     with pytest.raises(PluginError, match="has no method evaluate"):
         check_evaluator(NoiseGenerator())
+
+
+class Colours:
+    """Mean of each colour."""
+
+    revision = "colours-1"
+
+    def embed(self, images):
+        return images.mean(axis=(1, 2), dtype=np.float32)
+
+
+class AlteredColours(Colours):
+    def __init__(self, fault):
+        self.fault = fault
+
+    def embed(self, images):
+        return self.fault(self, images, super().embed(images))
+
+
+def spoil_images(embedder, images, features):
+    images[0] = 0
+    return features
+
+
+def count_up(embedder, images, features):
+    embedder.revision += "+"
+    return features
+
+
+EMBEDDER_FAULTS = {
+    "features of float64": lambda e, images, features: features.astype(float),
+    r"float32 \(12, 3, 1\), not float32 \(N, D\)": lambda e, images, features: features[..., None],
+    "features of list": lambda e, images, features: features.tolist(),
+    r"\(12, 0\), not": lambda e, images, features: features[:, :0],
+    "for 12 images": lambda e, images, features: features[1:],
+    "not finite": lambda e, images, features: features * np.float32(np.nan),
+    "two calls with the same images": lambda e, images, features: (
+        np.random.default_rng().normal(size=features.shape).astype(np.float32)
+    ),
+    "reversed order": lambda e, images, features: features + np.arange(len(features), dtype=np.float32)[:, None],
+    "alone and with others": lambda e, images, features: features - features.mean(axis=0),
+    "same features for different": lambda e, images, features: np.ones_like(features),
+    "gives shapes": lambda e, images, features: features[:, : 2 if len(images) == 1 else 3],
+    "changes the images": spoil_images,
+    r"changes its revision from 'colours-1' to 'colours-1\+": count_up,
+}
+
+
+def test_good_embedder_passes():
+    check_embedder(Colours())
+    check_embedder(Colours(), images=example_batch(2, size=8).images)
+
+
+def test_rounding_is_no_fault():
+    check_embedder(AlteredColours(lambda e, images, features: features * np.float32(1 + 1e-5 * len(features))))
+
+
+@pytest.mark.parametrize("fault", EMBEDDER_FAULTS)
+def test_broken_embedder_is_found(fault):
+    with pytest.raises(PluginError, match=fault):
+        check_embedder(AlteredColours(EMBEDDER_FAULTS[fault]))
+
+
+def test_revision_of_an_embedder_is_a_text_or_missing():
+    embedder = Colours()
+    embedder.revision = 3
+    with pytest.raises(PluginError, match="has the revision 3, which is not a text"):
+        check_embedder(embedder)
+    check_embedder(type("Bare", (), {"embed": Colours.embed})())
+
+
+def test_no_embedder_at_all():
+    with pytest.raises(PluginError, match="has no method embed"):
+        check_embedder(NoiseGenerator())
+
+
+def test_too_few_images():
+    with pytest.raises(PluginError, match="at least 2 images and got 1"):
+        check_embedder(Colours(), images=example_batch(1).images)
 
 
 class Doubler:

@@ -67,10 +67,27 @@ class Augmenter(Protocol):
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns images into feature vectors."""
+    """Turns images into feature vectors.
+
+    An embedder may have an attribute ``revision``, a text: name and version of what it computes, and the commit or
+    hash of its weights, as in ``"flow-features-2@9f31c0"``. Features are kept in a file under it and are taken from
+    there as long as it stays the same. The features of an embedder without it, or with an empty one, are kept in the
+    process only.
+    """
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Map (N, H, W, 3) uint8 to (N, D) float32 features."""
+        """Map images to features.
+
+        Parameters
+        ----------
+        images : ndarray, shape (N, H, W, 3), uint8
+            N at least 1. Left as they are.
+
+        Returns
+        -------
+        ndarray, shape (N, D), float32
+            Finite. The features of an image depend on no other image, to rounding.
+        """
         ...
 
 
