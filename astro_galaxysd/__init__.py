@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from astro_galaxysd import errors
+    from astro_galaxysd.assessment import evaluate
     from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
+    from astro_galaxysd.evaluation.pareto import pareto_front
     from astro_galaxysd.images.hdu import to_hdus
     from astro_galaxysd.images.storage import read_table, write_table
     from astro_galaxysd.pipeline import augment_table, drop_synthetic, generate, load_generator, plan_augmentation
     from astro_galaxysd.plugins.hookspecs import hookimpl
     from astro_galaxysd.plugins.host import install_into
+    from astro_galaxysd.sweeping import sweep
 
     __version__: str
 
@@ -25,12 +28,15 @@ __all__ = [
     "augment_table",
     "drop_synthetic",
     "errors",
+    "evaluate",
     "generate",
     "hookimpl",
     "install_into",
     "load_generator",
+    "pareto_front",
     "plan_augmentation",
     "read_table",
+    "sweep",
     "to_hdus",
     "write_table",
 ]
@@ -39,12 +45,15 @@ _HOMES = {
     "LappedAutoencoder": "diffusion.autoencoder",
     "augment_table": "pipeline",
     "drop_synthetic": "pipeline",
+    "evaluate": "assessment",
     "generate": "pipeline",
     "hookimpl": "plugins.hookspecs",
     "install_into": "plugins.host",
     "load_generator": "pipeline",
+    "pareto_front": "evaluation.pareto",
     "plan_augmentation": "pipeline",
     "read_table": "images.storage",
+    "sweep": "sweeping",
     "to_hdus": "images.hdu",
     "write_table": "images.storage",
 }

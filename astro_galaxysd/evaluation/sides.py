@@ -1,0 +1,221 @@
+"""Which rows of the two tables of an evaluation take part, what they ask for, and which are set side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from astro_galaxysd.conditions.columns import SYNTHETIC, SYNTHETIC_ID, find_id_column, is_synthetic, row_names
+from astro_galaxysd.conditions.composition import ARTIFACT
+from astro_galaxysd.conditions.grouping import EVERYTHING, Grouping, group_rows
+from astro_galaxysd.conditions.matching import Matched, match_rows, pair_by_id
+from astro_galaxysd.conditions.requests import Requests, read_requests
+from astro_galaxysd.conditions.tree import INDEX
+from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
+from astro_galaxysd.evaluation.scoring import FEWEST_IN_GROUP
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["FEWEST", "Side", "match_sides", "read_side", "refuse_shared", "too_small"]
+
+#: Rows that each of the three sets needs.
+FEWEST = 16
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows of a table that take part.
+
+    Parameters
+    ----------
+    table : Table
+        All rows, with images.
+    light : Table, length N
+        The rows that take part, without images.
+    rows : ndarray, shape (N,), int
+        Where they are in `table`.
+    requests : Requests, length N
+    names : list of str, length N
+        Ids, or numbers of rows where the table has no ids.
+    identified : bool
+        Whether `names` are ids.
+    excluded : dict of str to int
+        Rows that don't take part, by reason.
+    """
+
+    table: Table
+    light: Table
+    rows: np.ndarray
+    requests: Requests
+    names: list[str]
+    identified: bool
+    excluded: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_side(
+    table: Table,
+    *,
+    drawn: bool,
+    what: str,
+    images: str = "image",
+    schema: str | None = None,
+    id_column: str | None = None,
+) -> Side:
+    """Find the rows of a table that take part.
+
+    Parameters
+    ----------
+    table : Table
+    drawn : bool
+        True: synthetic rows; all of them, or those whose ``synthetic`` is True where there is such a column. False:
+        real rows that are no artifact by their votes.
+    what : str
+        What they are, for messages: ``"synthetic"``.
+    images : str
+        Image column, which is not looked at here.
+    schema, id_column : str, optional
+        Dialect of the votes; column of the ids.
+
+    Returns
+    -------
+    Side
+
+    Raises
+    ------
+    ConditionError
+        If no row takes part, conditions can't be read, or an id occurs twice or is missing.
+    UnknownNameError
+        For a schema or column that is not there.
+    """
+    marked = is_synthetic(table)
+    wanted = marked if drawn and SYNTHETIC in table.colnames else np.full(len(table), drawn) | ~marked
+    if not wanted.any():
+        kind = f"all with {SYNTHETIC!r} {not drawn}" if len(table) else "none"
+        raise ConditionError(f"the {what} table has no {what} rows: {len(table)} row(s), {kind}; give another table")
+    light = table.copy(copy_data=False)
+    if images in light.colnames and len(light.colnames) > 1:
+        light.remove_column(images)
+    rows = np.flatnonzero(wanted)
+    light = light[rows]
+    requests = read_requests(light, schema=schema, drawn=drawn)
+    galaxy = drawn | ~(np.nan_to_num(requests.votes[:, INDEX["artifact"]]) >= ARTIFACT)
+    kept = np.flatnonzero(galaxy)
+    names = row_names(light, id_column)
+    identified = bool(find_id_column(light, id_column) or SYNTHETIC_ID in light.colnames or "row_id" in light.colnames)
+    reasons = {"not " + what: len(table) - len(rows), "star or artifact": len(rows) - len(kept)}
+    return Side(
+        table, light[kept], rows[kept], requests[kept], [names[row] for row in kept], identified,
+        {reason: number for reason, number in reasons.items() if number},
+    )  # fmt: skip
+
+
+def refuse_shared(training: Side, real: Side) -> None:
+    """Raise where rows that the generator was trained on stand among the real rows.
+
+    Raises
+    ------
+    ConditionError
+        Says how many and names the first.
+    """
+    shared = sorted(set(training.names) & set(real.names)) if training.identified and real.identified else []
+    if shared:
+        raise ConditionError(
+            f"{len(shared)} rows of training= are among the real rows (id {shared[0]!r}, ...): what was learnt by "
+            "heart would count as realistic; compare with rows that were not trained on"
+        )
+
+
+def match_sides(
+    synthetic: Side, real: Side, *, groups: str | None, n: int | None, rng: np.random.Generator
+) -> tuple[Matched, dict[str, str]]:
+    """Choose the rows of the three sets.
+
+    Parameters
+    ----------
+    synthetic, real : Side
+    groups : str or None
+        As `group_rows`.
+    n : int or None
+        Rows of each set, at least `FEWEST`; None: as many as there are.
+    rng : Generator
+
+    Returns
+    -------
+    Matched
+        Rows count in `rows` of each side.
+    dict of str to str
+        Why a group can't be answered by any real row.
+
+    Raises
+    ------
+    ImageError
+        If a side has too few rows for any figure.
+    ConditionError
+        If `n` is too small.
+    NoRealRowsError
+        If too few real rows answer what the synthetic rows ask for.
+    """
+    if n is not None and n < FEWEST:
+        raise ConditionError(f"n = {n} rows of each set; an evaluation needs at least {FEWEST}")
+    if len(synthetic) < FEWEST:
+        raise ImageError(f"{len(synthetic)} synthetic images; an evaluation needs at least {FEWEST}: draw more")
+    if len(real) < 2 * FEWEST:
+        raise ImageError(
+            f"{len(real)} real images; an evaluation needs at least {2 * FEWEST}, as half of them stand in the "
+            "synthetic ones' place: give more"
+        )
+    grouping = group_rows(
+        groups, synthetic.requests, real.requests, synthetic_table=synthetic.light, real_table=real.light
+    )
+    both = synthetic.identified and real.identified
+    pairs = pair_by_id(synthetic.names, real.names, grouping) if both else None
+    matched = match_rows(grouping, rng=rng, pairs=pairs, n=n)
+    if len(matched) < FEWEST:
+        raise _unmatched(grouping, matched)
+    return matched, grouping.notes
+
+
+def _unmatched(grouping: Grouping, matched: Matched) -> NoRealRowsError:
+    told = []
+    for name, count in matched.counts.items():
+        rows = f"{_rows(count.real, 'real')} for {_rows(count.synthetic, 'synthetic')}"
+        told.append(f"{name!r}: {grouping.notes.get(name, rows)}")
+    shown = "; ".join(told[:4]) + ("; ..." if len(told) > 4 else "") or "no synthetic row is of a group"
+    return NoRealRowsError(
+        f"only {len(matched)} rows of each set have the same mixture of requests; at least {FEWEST} are needed "
+        f"({shown}). Give real rows that answer them, or groups=None to compare all with all"
+    )
+
+
+def too_small(matched: Matched, notes: dict[str, str]) -> dict[str, str]:
+    """Groups that can't be measured by themselves, and why; none where there is one group only.
+
+    Parameters
+    ----------
+    matched : Matched
+    notes : dict of str to str
+        From `match_sides`.
+    """
+    reasons = {}
+    for name, count in matched.counts.items():
+        if count.used >= FEWEST_IN_GROUP or list(matched.counts) == [EVERYTHING]:
+            continue
+        if name in notes:
+            reasons[name] = notes[name]
+        elif count.real < 2 * FEWEST_IN_GROUP:
+            reasons[name] = f"answered by {_rows(count.real, 'real')}; {2 * FEWEST_IN_GROUP} are needed, for two sets"
+        elif count.synthetic < FEWEST_IN_GROUP:
+            reasons[name] = f"asked for by {_rows(count.synthetic, 'synthetic')}; {FEWEST_IN_GROUP} are needed"
+        else:
+            reasons[name] = f"{_rows(count.used, 'left')} in each set; {FEWEST_IN_GROUP} are needed"
+    return reasons
+
+
+def _rows(number: int, kind: str) -> str:
+    return f"{number} {kind} row{'' if number == 1 else 's'}"

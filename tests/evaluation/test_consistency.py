@@ -1,0 +1,185 @@
+"""Consistency: what a reader finds against what was asked, with stub readers that see what the test painted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from astro_galaxysd.conditions.composition import set_answers
+from astro_galaxysd.conditions.table import VOTES
+from astro_galaxysd.conditions.tree import ANSWERS, INDEX
+from astro_galaxysd.errors import ConditionError, WeightsError
+from astro_galaxysd.evaluation.consistency import ConsistencyEvaluator, answers_found, read_votes, told_alike
+from astro_galaxysd.evaluation.memory import Memory
+from astro_galaxysd.records import ImageBatch
+from astro_galaxysd.testing import check_evaluator, example_batch
+
+KINDS = ("round", "cigar", "edge_on", "merger", "arms_2")
+FRACTIONS = np.concatenate([set_answers(np.full((1, len(ANSWERS)), 0.0), {kind: 1.15}) for kind in KINDS])
+
+
+class Painted:
+    """Reads the kind that stands in the first pixel; `wrong` of the images are read as the next kind."""
+
+    revision = "painted-1"
+
+    def __init__(self, wrong=0.0):
+        self.wrong, self.calls = wrong, 0
+
+    def predict(self, images):
+        self.calls += len(images)
+        kinds = images[:, 0, 0, 0].astype(int)
+        misread = images[:, 0, 0, 1] < 256 * self.wrong
+        return np.nan_to_num(FRACTIONS[(kinds + misread) % len(KINDS)]).astype(np.float32)
+
+
+def batch(asked, shown=None, *, prompts=None):
+    """Images that show the kinds `shown`, asked for `asked` (by default the same)."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (len(asked), 8, 8, 3), dtype=np.uint8)
+    images[:, 0, 0, 0] = asked if shown is None else shown
+    conditions = Table({VOTES: FRACTIONS[asked]}) if prompts is None else Table({"prompt": prompts})
+    return ImageBatch(images, conditions, np.arange(len(asked)).astype(str))
+
+
+def scores(table):
+    return {(row["metric"], row["group"]): row for row in table}
+
+
+def judged(reader, images, **options):
+    return scores(ConsistencyEvaluator(reader).evaluate(images, images, rng=0, **options))
+
+
+ASKED = np.arange(200) % len(KINDS)
+
+
+def test_a_found_answer_is_first_choice_all_the_way():
+    read = np.full((1, len(ANSWERS)), 0.01)
+    read[0, [INDEX["features"], INDEX["not_edge_on"], INDEX["spiral"], INDEX["arms_2"]]] = 0.9
+    found = answers_found(read)[0]
+    assert {"features", "spiral", "arms_2"} <= {a.key for a, yes in zip(ANSWERS, found, strict=True) if yes}
+    read[0, INDEX["smooth"]] = 0.95
+    assert not answers_found(read)[0, INDEX["arms_2"]]
+    assert answers_found(read)[0, INDEX["smooth"]]
+
+
+def test_what_shows_what_was_asked_is_consistent():
+    found = judged(Painted(), batch(ASKED))
+    assert found["consistency", "all"]["value"] == 1
+    assert found["consistency", "merger"]["value"] == 1
+    assert 0 < found["consistency", "all"]["error"] < 0.05
+    assert 0 < found["consistency", "merger"]["error"] < 0.1  # all 40 agree, but 40 are not infinitely many
+    assert found["consistency", "merger"]["n_synthetic"] == 40
+    assert found["vote_rmse", "all"]["value"] < 0.01
+    assert found["calibration_error", "all"]["value"] < 0.01
+    assert all(row["note"] == "" for row in found.values())
+
+
+def test_shuffled_requests_bring_it_to_chance():
+    images = batch(np.random.default_rng(1).permutation(ASKED), ASKED)
+    found = judged(Painted(), images)
+    value, chance = found["consistency", "all"], found["chance", "all"]
+    assert value["value"] == pytest.approx(chance["value"], abs=3 * np.hypot(value["error"], chance["error"]))
+    right = judged(Painted(), batch(ASKED))
+    assert right["consistency", "all"]["value"] > value["value"] + 10 * value["error"]
+    for metric in ("vote_rmse", "calibration_error"):
+        assert found[metric, "all"]["value"] > 5 * right[metric, "all"]["value"]
+    # the bystander: chance does not look at who was asked for what
+    assert right["chance", "all"]["value"] == chance["value"]
+
+
+def test_ignoring_the_prompt_brings_it_to_chance():
+    found = judged(Painted(), batch(ASKED, np.zeros_like(ASKED)))
+    assert found["consistency", "round"]["value"] == 1
+    assert found["consistency", "merger"]["value"] == 0
+    assert found["consistency", "all"]["value"] == pytest.approx(found["chance", "all"]["value"], abs=0.1)
+
+
+def test_a_reader_that_errs_lowers_it_by_its_errors():
+    found = judged(Painted(wrong=0.3), batch(ASKED))
+    row = found["consistency", "cigar"]
+    assert row["value"] == pytest.approx(0.7, abs=3 * row["error"])
+    assert row["error"] == pytest.approx(np.sqrt(0.7 * 0.3 / 40), rel=0.3)
+
+
+def test_prompts_alone_are_enough():
+    prompts = ["sdss, completely round galaxy", "sdss, merger"] * 10
+    found = judged(Painted(), batch(np.array([0, 3] * 10), prompts=prompts))
+    assert found["consistency", "round"]["value"] == 1
+    assert found["consistency", "merger"]["value"] == 1
+    assert ("consistency", "cigar") not in found
+
+
+def test_one_prompt_has_consistency_but_no_chance_and_no_calibration():
+    found = judged(Painted(), batch(np.zeros(20, dtype=int), prompts=["sdss, completely round galaxy"] * 20))
+    assert found["consistency", "all"]["value"] == 1
+    assert np.isnan(found["chance", "all"]["value"])
+    assert "all images are asked for the same" in found["chance", "all"]["note"]
+    assert np.isnan(found["calibration_error", "all"]["value"])
+    assert "one prompt?" in found["calibration_error", "all"]["note"]
+
+
+def test_too_few_images_ask():
+    found = judged(Painted(), batch(np.array([0] * 4 + [1] * 5)))
+    assert np.isnan(found["consistency", "cigar"]["value"])
+    assert found["consistency", "cigar"]["note"] == "5 images asked for it; at least 8 are needed"
+    few = judged(Painted(), batch(np.array([0, 1, 3])))
+    assert "asked for by 8 images or more" in few["consistency", "all"]["note"]
+    assert "3 images have fractions" in few["vote_rmse", "all"]["note"]
+
+
+def test_nothing_asked_loads_no_reader():
+    images = ImageBatch(np.zeros((9, 8, 8, 3), np.uint8), Table({"number": np.arange(9)}), np.arange(9).astype(str))
+    found = scores(ConsistencyEvaluator().evaluate(images, images))
+    assert all(np.isnan(row["value"]) and "nothing is known" in row["note"] for row in found.values())
+
+
+def test_sets_told_alike_are_means_over_the_same_answers():
+    drawn, held = batch(np.array([0] * 20)), batch(np.array([0] * 10 + [3] * 10))
+    alone = judged(Painted(wrong=0.5), held)["consistency", "all"]["value"]
+    drawn, held = told_alike(drawn, held)
+    row = judged(Painted(wrong=0.5), held)
+    keys = [k for m, k in judged(Painted(wrong=0.5), drawn) if m == "consistency" and k != "all"]
+    expected = [row["consistency", key]["value"] for key in keys]
+    assert row["consistency", "all"]["value"] == pytest.approx(np.mean(expected))
+    assert row["consistency", "all"]["value"] != alone
+
+
+def test_what_the_reader_saw_is_remembered():
+    reader, memory = Painted(), Memory(object())
+    first = judged(reader, batch(ASKED), embedder=memory)
+    assert (
+        judged(reader, batch(ASKED), embedder=memory)["vote_rmse", "all"]["value"] == first["vote_rmse", "all"]["value"]
+    )
+    assert reader.calls == len(ASKED)
+
+
+class Wrong:
+    revision = "w"
+
+    def __init__(self, votes):
+        self.votes = votes
+
+    def predict(self, images):
+        return self.votes
+
+
+@pytest.mark.parametrize("votes", [np.zeros((2, 5)), np.full((2, 37), np.nan)])
+def test_a_reader_that_gives_no_fractions_is_refused(votes):
+    with pytest.raises(WeightsError, match="the reader Wrong gave votes of shape"):
+        read_votes(Wrong(votes), np.zeros((2, 8, 8, 3), np.uint8))
+
+
+def test_too_few_resamples():
+    with pytest.raises(ConditionError, match="n_bootstrap is 1"):
+        ConsistencyEvaluator(n_bootstrap=1)
+
+
+def test_keeps_the_promises_of_an_evaluator():
+    class Flat(Painted):
+        def predict(self, images):
+            return np.full((len(images), len(ANSWERS)), 0.5)
+
+    check_evaluator(ConsistencyEvaluator(Flat()))
+    check_evaluator(ConsistencyEvaluator(Painted()), real=example_batch(), synthetic=batch(ASKED))
