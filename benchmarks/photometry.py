@@ -16,12 +16,6 @@ from astro_galaxysd.evaluation.photometry import ks_distance, measure
 from astro_galaxysd.images.codec import read_images
 
 
-def quantities(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Flux, background, colour of every image, and the rms of its corners, in grey levels."""
-    corner = images[:, :12, :12].astype(float)
-    return {**measure(images), "sky rms": corner.std(axis=(1, 2)).mean(axis=1)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", help="real galaxies with images and votes that the weights have not seen")
@@ -36,8 +30,8 @@ def main() -> None:
     conditions = table[rows[: options.n]]
     conditions.remove_column("image")
     drawn = generate(conditions, rng=0, weights=options.weights, steps=options.steps, guidance=options.guidance)
-    half, other, synthetic = (quantities(x) for x in (real[: options.n], real[options.n :], np.asarray(drawn["image"])))
-    print(f"n = {options.n}; medians in grey levels (colour: mag)")
+    half, other, synthetic = (measure(x) for x in (real[: options.n], real[options.n :], np.asarray(drawn["image"])))
+    print(f"n = {options.n}; medians in grey levels (colours: mag)")
     print(f"{'quantity':<11} {'real':>11} {'synthetic':>11} {'KS':>6} {'KS real-real':>13}")
     for name in half:
         medians = [float(np.nanmedian(values[name])) for values in (half, synthetic)]

@@ -3,7 +3,8 @@
     python benchmarks/shapes.py votes_and_images.parquet -n 40
 
 Drawn ones have the votes of the real ones. Axis ratio: minor over major axis from the second moments of the central
-source above the sky (photutils), median and quartiles; the real column is what a perfect generator would give.
+source (`astro_galaxysd.evaluation.morphology`), median and quartiles; the real column is what a perfect generator would
+give.
 """
 
 from __future__ import annotations
@@ -11,28 +12,14 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from photutils.segmentation import SourceCatalog, detect_sources
 
 from astro_galaxysd import generate, read_table
 from astro_galaxysd.conditions.selection import Selection, read_population
 from astro_galaxysd.conditions.tree import ANSWER_BY_KEY
+from astro_galaxysd.evaluation.morphology import measure
 from astro_galaxysd.images.codec import read_images
 
 ANSWERS = ("round", "in_between", "cigar", "edge_on", "spiral", "merger")
-
-
-def axis_ratio(image: np.ndarray) -> float:
-    """Minor over major axis of the source at the centre; NaN where there is none."""
-    grey = image.astype(float).mean(axis=2)
-    frame = np.concatenate([grey[:8].ravel(), grey[-8:].ravel(), grey[:, :8].ravel(), grey[:, -8:].ravel()])
-    sky, noise = np.median(frame), 1.4826 * np.median(np.abs(frame - np.median(frame)))
-    segments = detect_sources(grey - sky, threshold=max(3 * noise, 6.0), n_pixels=20)
-    centre = (grey.shape[0] // 2, grey.shape[1] // 2)
-    label = 0 if segments is None else int(segments.data[centre])
-    if not label:
-        return float("nan")
-    source = SourceCatalog(grey - sky, segments).select_label(label)
-    return float(source.semiminor_axis / source.semimajor_axis)
 
 
 def main() -> None:
@@ -52,7 +39,7 @@ def main() -> None:
         drawn = generate(conditions, rng=0, weights=options.weights, guidance=options.guidance, progress=False)
         columns, lost = [], 0
         for images in (read_images(table, rows=rows.tolist()), drawn["image"]):
-            ratios = np.array([axis_ratio(np.asarray(image)) for image in images])
+            ratios = 1 - measure(np.asarray(images))["ellipticity"]
             lost = int(np.isnan(ratios).sum())
             low, middle, high = np.nanpercentile(ratios, [25, 50, 75])
             columns.append(f"{middle:.2f} ({low:.2f}-{high:.2f})")

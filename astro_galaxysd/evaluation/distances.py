@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["apart", "diversity", "diversity_of_rows", "frechet", "realism", "unit"]
+__all__ = ["apart", "diversity", "diversity_of_rows", "frechet", "frechet_of_moments", "moments", "realism", "unit"]
 
 
 def realism(points: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -57,12 +57,21 @@ def frechet(first: np.ndarray, second: np.ndarray) -> float:
     float
         0 or more, in squared units of the points.
     """
-    shift = first.mean(axis=0) - second.mean(axis=0)
-    one, two = (np.atleast_2d(np.cov(points, rowvar=False)) for points in (first, second))
-    values, vectors = np.linalg.eigh(one)
+    return frechet_of_moments(*moments(first), *moments(second))
+
+
+def moments(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, shape (d,), and unbiased covariance, shape (d, d), of at least 2 points, shape (n, d)."""
+    return points.mean(axis=0), np.atleast_2d(np.cov(points, rowvar=False))
+
+
+def frechet_of_moments(mean: np.ndarray, covariance: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
+    """Frechet distance of two Gaussians (Dowson & Landau 1982), of shape (d,) and (d, d) each; 0 or more."""
+    shift = mean - mean2
+    values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ two @ root), 0)).sum()
-    return float(max(shift @ shift + np.trace(one) + np.trace(two) - 2 * overlap, 0.0))
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance2 @ root), 0)).sum()
+    return float(max(shift @ shift + np.trace(covariance) + np.trace(covariance2) - 2 * overlap, 0.0))
 
 
 def unit(points: np.ndarray) -> np.ndarray:

@@ -1,111 +1,187 @@
 r"""Photometric comparison of synthetic with real cutouts.
 
-In: two `ImageBatch`. Out: a Table with one row a quantity. Each image gives three numbers, in grey levels of the
-display stretch (they are not calibrated photometry):
+In: two `ImageBatch`. Out: a Table with one row a figure. All is in grey levels of the display stretch, which is not
+calibrated photometry; compare only images that were stretched alike. Each image gives
 
 - background :math:`b_c`: median of the outermost frame (1/16 of the side), per channel; reported as the channels' mean,
 - flux :math:`F = \sum_{xy} (\bar I_{xy} - \bar b)`, channels averaged,
-- colour :math:`2.5 \log_{10}(F_R / F_B)`, positive where the galaxy is redder; NaN unless both fluxes are positive.
+- sky_rms: noise of the corners (`astro_galaxysd.evaluation.texture.sky_rms`),
+- colour :math:`2.5 \log_{10}(F_R / F_B)` and colour_rg :math:`2.5 \log_{10}(F_R / F_G)` in magnitudes, positive where
+  the galaxy is redder; NaN unless both fluxes are positive,
+- profile: mean light above the background in rings about the middle of the image,
+- power: radially averaged power spectrum (`astro_galaxysd.evaluation.texture.radial_power`).
 
-The value compared is the two-sample Kolmogorov-Smirnov distance :math:`D = \max_x |F_{real}(x) - F_{synth}(x)|` in
-[0, 1], lower is better; its error is the standard deviation of D over bootstrap resamples of both batches.
+The first five are compared as distributions (`astro_galaxysd.evaluation.distributions`): ``_ks``, ``_wasserstein`` and
+``_shift``, the last relative to the real median, of colours in magnitudes. Beside them stand
+
+- ``profile_ks``: Kolmogorov-Smirnov distance of the light in a ring, the mean over the rings,
+- ``power``: :math:`|\ln (\tilde P_{synth} / \tilde P_{real})|` of the medians over images, the mean over frequencies up
+  to half the Nyquist frequency: what is above is mostly the noise of single pixels.
+
+Lower is better in all; errors are standard deviations over bootstrap resamples of both batches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, ImageError
+from astro_galaxysd.errors import ImageError
+from astro_galaxysd.evaluation.distances import apart
+from astro_galaxysd.evaluation.distributions import (
+    FEWEST,
+    check_resamples,
+    check_sizes,
+    compare,
+    ks_distance,
+    spread,
+)
+from astro_galaxysd.evaluation.memory import remembered
+from astro_galaxysd.evaluation.scores import Score, not_computed, score_table
+from astro_galaxysd.evaluation.texture import radial_power, sky_rms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from astropy.table import Table
 
     from astro_galaxysd.plugins.protocols import Embedder
     from astro_galaxysd.records import ImageBatch
 
-__all__ = ["PhotometryEvaluator", "ks_distance", "measure"]
+__all__ = ["QUANTITIES", "PhotometryEvaluator", "ks_distance", "measure", "radial_profile"]
 
-COLUMNS = ("metric", "group", "value", "error", "n_real", "n_synthetic", "higher_is_better")
+#: Quantities of `measure`, in its order.
+QUANTITIES = ("flux", "background", "sky_rms", "colour", "colour_rg")
+_RELATIVE = {name: not name.startswith("colour") for name in QUANTITIES}
+_REVISION = "photometry-1"  # counted up when the same image would give other numbers
 _FRAME = 16
-_CHUNK = 256
+_CHUNK = 64
+_SMALLEST = 16
+_RINGS = 16
+_HALF_NYQUIST = 0.25
 
 
 def measure(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Flux, background and colour of cutouts.
+    """Flux, background, sky noise and colours of cutouts.
 
     Parameters
     ----------
     images : ndarray, shape (N, H, W, 3), uint8
-        Display-stretched colour cutouts, H and W at least 3.
+        Display-stretched colour cutouts, H and W at least 16.
 
     Returns
     -------
     dict of str to ndarray, shape (N,), float64
-        ``flux`` and ``background`` in grey levels, ``colour`` in magnitudes (NaN where a channel has no positive flux).
+        Named by `QUANTITIES`: ``flux``, ``background`` and ``sky_rms`` in grey levels, ``colour`` (red to blue) and
+        ``colour_rg`` (red to green) in magnitudes, NaN where a channel has no positive flux.
 
     Raises
     ------
     ImageError
-        No image, another shape or another dtype.
+        No image, another shape or another dtype, or images that are too small.
     """
+    # In chunks: as floats a survey's worth of cutouts would need eight times its memory.
+    pieces = [_measure_chunk(chunk) for chunk in _chunks(images)]
+    found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return {name: sky_rms(images) if name == "sky_rms" else found[name] for name in QUANTITIES}
+
+
+def radial_profile(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean light above the background in rings about the middle of each image.
+
+    Parameters
+    ----------
+    images : ndarray, shape (N, H, W, 3), uint8
+        As `measure`.
+
+    Returns
+    -------
+    radius : ndarray, shape (R,), float64
+        Middles of the rings, in pixels, out to half the shorter side S; R is 16, or S / 2 where that is less.
+    profile : ndarray, shape (N, R), float64
+        Channels averaged, grey levels.
+
+    Raises
+    ------
+    ImageError
+        As `measure`.
+    """
+    pieces = []
+    for chunk in _chunks(images):
+        height, width = chunk.shape[1:3]
+        radius, share = _radial_shares(height, width)
+        grey = chunk.mean(axis=3, dtype=np.float32).reshape(len(chunk), -1)
+        background = np.median(chunk[:, _frame(height, width)], axis=1).mean(axis=1)
+        pieces.append(grey @ share - background[:, None])
+    return radius, np.concatenate(pieces)
+
+
+def _chunks(images: np.ndarray) -> Iterator[np.ndarray]:
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape or images.dtype != np.uint8:
         raise ImageError(
             f"images are {images.dtype} of shape {images.shape}; photometry needs uint8 (N, H, W, 3) with N at least 1"
         )
-    # In chunks: as floats a survey's worth of cutouts would need eight times its memory.
-    pieces = [_measure_chunk(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)]
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    if min(images.shape[1:3]) < _SMALLEST:
+        raise ImageError(
+            f"images of {images.shape[1]}x{images.shape[2]} px are too small for photometry; "
+            f"give sides of {_SMALLEST} px or more"
+        )
+    for start in range(0, len(images), _CHUNK):
+        yield images[start : start + _CHUNK]
 
 
 def _measure_chunk(images: np.ndarray) -> dict[str, np.ndarray]:
-    pixels = images.astype(np.float64)
-    height, width = pixels.shape[1:3]
+    height, width = images.shape[1:3]
+    background = np.median(images[:, _frame(height, width)], axis=1)
+    sums = [images[..., channel].reshape(len(images), -1).sum(axis=1, dtype=np.int64) for channel in range(3)]
+    flux = np.stack(sums, axis=1) - background * (height * width)
+    red, green, blue = flux.T
+    return {
+        "flux": flux.mean(axis=1),
+        "background": background.mean(axis=1),
+        "colour": _magnitudes(red, blue),
+        "colour_rg": _magnitudes(red, green),
+    }
+
+
+def _magnitudes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    colour = np.full(len(first), np.nan)
+    lit = (first > 0) & (second > 0)
+    colour[lit] = 2.5 * np.log10(first[lit] / second[lit])
+    return colour
+
+
+@lru_cache(maxsize=4)
+def _frame(height: int, width: int) -> np.ndarray:
+    """The outermost pixels."""
     frame = np.zeros((height, width), dtype=bool)
-    rows, columns = max(1, height // _FRAME), max(1, width // _FRAME)
+    rows, columns = height // _FRAME, width // _FRAME
     frame[:rows] = frame[-rows:] = frame[:, :columns] = frame[:, -columns:] = True
-    background = np.median(pixels[:, frame], axis=1)
-    flux = pixels.sum(axis=(1, 2)) - background * (height * width)
-    red, blue = flux[:, 0], flux[:, 2]
-    colour = np.full(len(pixels), np.nan)
-    lit = (red > 0) & (blue > 0)
-    colour[lit] = 2.5 * np.log10(red[lit] / blue[lit])
-    return {"flux": flux.mean(axis=1), "background": background.mean(axis=1), "colour": colour}
+    return frame
 
 
-def ks_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sample Kolmogorov-Smirnov distance.
+@lru_cache(maxsize=4)
+def _radial_shares(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Middles of the rings (R,), and what each pixel adds to the mean of each, (H * W, R)."""
+    side = min(height, width)
+    rings = min(_RINGS, side // 2)
+    distance = np.hypot(*np.ogrid[-(height - 1) / 2 : height / 2, -(width - 1) / 2 : width / 2])
+    number = (distance.reshape(-1, 1) / (side / 2) * rings).astype(int)
+    share = (number == np.arange(rings)).astype(np.float32)
+    return (np.arange(rings) + 0.5) * (side / 2 / rings), share / share.sum(axis=0)
 
-    Parameters
-    ----------
-    first, second : ndarray, shape (N,) and (M,), float
-        Samples; values that are not finite are left out.
 
-    Returns
-    -------
-    float
-        In [0, 1], symmetric; NaN if a sample has no finite value.
-
-    Examples
-    --------
-    >>> ks_distance(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
-    1.0
-    """
-    first, second = np.sort(first[np.isfinite(first)]), np.sort(second[np.isfinite(second)])
-    if not (len(first) and len(second)):
-        return float("nan")
-    steps = np.concatenate([first, second])
-    below_first = np.searchsorted(first, steps, side="right") / len(first)
-    below_second = np.searchsorted(second, steps, side="right") / len(second)
-    return float(np.abs(below_first - below_second).max())
+def _numbers(images: np.ndarray) -> np.ndarray:
+    """All that is compared: quantities, then profile, then power up to half the Nyquist frequency; (N, k)."""
+    frequency, power = radial_power(images)
+    columns = list(measure(images).values())
+    return np.column_stack([*columns, radial_profile(images)[1], power[:, frequency <= _HALF_NYQUIST]])
 
 
 class PhotometryEvaluator:
-    """Compare the distributions of total flux, background and colour.
+    """Compare brightness, background, sky noise, colours, radial profile and power spectrum.
 
     Parameters
     ----------
@@ -113,7 +189,7 @@ class PhotometryEvaluator:
         Resamples for the error, at least 2.
     """
 
-    def __init__(self, *, n_bootstrap: int = 200) -> None:
+    def __init__(self, *, n_bootstrap: int = 100) -> None:
         self.n_bootstrap = n_bootstrap
 
     def evaluate(
@@ -130,49 +206,51 @@ class PhotometryEvaluator:
         Parameters
         ----------
         real, synthetic : ImageBatch
-            At least one image each.
+            Images of one size.
         reference : ImageBatch, optional
-            Other real images: compared with `real` too, group ``"reference"``, to show what distance real images have.
+            Not used: photometry knows no training images.
         embedder : Embedder, optional
-            Not used: this evaluator reads pixels.
+            A `astro_galaxysd.evaluation.memory.Memory` keeps what was measured; another embedder is not used.
         rng : Generator or int, optional
             For the bootstrap (SPEC 7).
 
         Returns
         -------
         Table
-            Columns metric, group, value, error, n_real, n_synthetic (images with a finite value), higher_is_better.
+            Columns `astro_galaxysd.evaluation.scores.COLUMNS`, group ``"all"``; ``n_real`` and ``n_synthetic`` count
+            images with a finite value. NaN with a note where fewer than 8 images of a batch have one.
 
         Raises
         ------
         ImageError
-            A batch without images or of another kind than uint8 (N, H, W, 3).
+            A batch without images or of another kind than uint8 (N, H, W, 3), or two sizes.
         ConditionError
             `n_bootstrap` below 2.
         """
-        from astropy.table import Table
-
-        if self.n_bootstrap < 2:
-            raise ConditionError(f"n_bootstrap is {self.n_bootstrap}; a standard deviation needs at least 2 resamples")
+        check_resamples(self.n_bootstrap)
+        check_sizes(real.images, synthetic.images)
+        one, two = (remembered(embedder, _REVISION, _numbers, batch.images) for batch in (real, synthetic))
         generator = np.random.default_rng(rng)
-        measured = measure(real.images)
-        rows = list(self._compare("all", measured, measure(synthetic.images), generator))
-        if reference is not None:
-            rows += self._compare("reference", measured, measure(reference.images), generator)
-        return Table(rows=rows, names=COLUMNS)
+        first, second = ({name: n[:, i] for i, name in enumerate(QUANTITIES)} for n in (one, two))
+        rows = list(compare(first, second, generator, times=self.n_bootstrap, shifts=_RELATIVE))
+        rings = min(_RINGS, min(np.shape(real.images)[1:3]) // 2)
+        rows += self._spatial(one[:, len(QUANTITIES) :], two[:, len(QUANTITIES) :], rings, generator)
+        return score_table(rows)
 
-    def _compare(
-        self, group: str, real: dict[str, np.ndarray], other: dict[str, np.ndarray], rng: np.random.Generator
-    ) -> Iterator[tuple[str, str, float, float, int, int, bool]]:
-        for metric, values in real.items():
-            first, second = values[np.isfinite(values)], other[metric][np.isfinite(other[metric])]
-            error = self._error(first, second, rng)
-            yield f"{metric}_ks", group, ks_distance(first, second), error, len(first), len(second), False
+    def _spatial(self, real: np.ndarray, other: np.ndarray, rings: int, rng: np.random.Generator) -> Iterator[Score]:
+        """Rows of profile and power."""
+        counts = len(real), len(other)
+        if min(counts) < FEWEST:
+            note = f"{counts[0]} real and {counts[1]} synthetic images; at least {FEWEST} each are needed"
+            yield from (not_computed(metric, "all", note, *counts, False) for metric in ("profile_ks", "power"))
+            return
 
-    def _error(self, first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> float:
-        if not (len(first) and len(second)):
-            return float("nan")
-        resampled = [
-            ks_distance(rng.choice(first, len(first)), rng.choice(second, len(second))) for _ in range(self.n_bootstrap)
-        ]
-        return float(np.std(resampled, ddof=1))
+        def figures(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+            one, two = real[rows], other[columns]
+            profile = np.mean([ks_distance(one[:, ring], two[:, ring]) for ring in range(rings)])
+            return np.array([profile, apart(two[:, rings:], one[:, rings:])])
+
+        values = figures(np.arange(counts[0]), np.arange(counts[1]))
+        errors = spread(figures, *counts, rng, self.n_bootstrap)
+        for metric, value, error in zip(("profile_ks", "power"), values, errors, strict=True):
+            yield Score(metric, "all", float(value), float(error), *counts, False)

@@ -1,19 +1,15 @@
-"""Photometry against pictures whose answer is known, and the KS distance against scipy."""
+"""Photometry against pictures whose answer is known, and every fault seen where it belongs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from astro_galaxysd.errors import ConditionError, ImageError
-from astro_galaxysd.evaluation.photometry import PhotometryEvaluator, ks_distance, measure
+from astro_galaxysd.evaluation.memory import Memory
+from astro_galaxysd.evaluation.photometry import QUANTITIES, PhotometryEvaluator, measure, radial_profile
 from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.testing import check_evaluator, example_batch
-
-SAMPLE = hnp.arrays(float, st.integers(1, 30), elements=st.integers(-5, 5).map(float))
 
 
 def square(red, green, blue, *, sky=10, size=32):
@@ -28,6 +24,9 @@ def test_measure_of_a_square_is_exact():
     assert measured["flux"] == pytest.approx([16 * 60])
     assert measured["background"] == pytest.approx([10])
     assert measured["colour"] == pytest.approx([2.5 * np.log10(5)])
+    assert measured["colour_rg"] == pytest.approx([2.5 * np.log10(100 / 60)])
+    assert measured["sky_rms"] == pytest.approx([0])
+    assert tuple(measured) == QUANTITIES
 
 
 def test_colour_without_positive_flux_is_nan():
@@ -55,84 +54,165 @@ def test_measure_refuses(images, seen):
         measure(images)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scipy's p-value of one-element samples; only D is compared
-@settings(deadline=None)  # the first call imports scipy
-@given(SAMPLE, SAMPLE)
-def test_ks_distance_is_scipys(first, second):
-    stats = pytest.importorskip("scipy.stats")
-    assert ks_distance(first, second) == pytest.approx(stats.ks_2samp(first, second, method="asymp").statistic)
+def test_measure_refuses_small_images():
+    with pytest.raises(ImageError, match="images of 16x8 px are too small for photometry; give sides of 16 px or more"):
+        measure(np.zeros((2, 16, 8, 3), np.uint8))
 
 
-@given(SAMPLE, SAMPLE)
-def test_ks_distance_is_symmetric_and_zero_to_itself(first, second):
-    assert ks_distance(first, second) == ks_distance(second, first)
-    assert 0 <= ks_distance(first, second) <= 1
-    assert ks_distance(first, first) == 0
+def test_profile_of_rings():
+    offset = np.arange(64) - 31.5
+    radius = np.hypot(offset[:, None], offset)
+    image = np.where(radius < 8, 90, 10).astype(np.uint8)[None, ..., None].repeat(3, axis=3)
+    middles, profile = radial_profile(image)
+    np.testing.assert_allclose(middles, np.arange(16) * 2 + 1)
+    np.testing.assert_allclose(profile[0], [80] * 4 + [0] * 12, atol=1e-4)
 
 
-def test_ks_distance_leaves_out_what_is_not_finite():
-    assert ks_distance(np.array([1.0, np.nan]), np.array([1.0, np.inf])) == 0
-    assert np.isnan(ks_distance(np.array([np.nan]), np.array([1.0])))
+def test_profile_of_small_and_oblong_images():
+    middles, profile = radial_profile(example_batch(3, size=16).images)
+    assert len(middles) == 8
+    assert np.isfinite(profile).all()
+    assert radial_profile(np.full((2, 16, 40, 3), 7, np.uint8))[1] == pytest.approx(np.zeros((2, 8)), abs=1e-4)
 
 
-def values(table, group="all"):
-    rows = table[table["group"] == group]
-    return dict(zip(rows["metric"], rows["value"], strict=True))
+def values(table):
+    return {row["metric"]: row for row in table}
 
 
-def test_same_batch_is_at_distance_zero():
-    batch = example_batch(20)
-    table = PhotometryEvaluator(n_bootstrap=20).evaluate(batch, batch, rng=1)
-    assert set(values(table).values()) == {0.0}
-    assert (table["error"] > 0).all()
+def evaluated(real, images, **options):
+    changed = ImageBatch(np.clip(images, 0, 255).astype(np.uint8), real.conditions[: len(images)], real.ids)
+    return values(PhotometryEvaluator(n_bootstrap=12).evaluate(real, changed, rng=0, **options))
 
 
-def test_brighter_sky_is_seen_in_the_background_alone():
-    real = example_batch(60, rng=1)
-    brighter = np.clip(real.images.astype(int) + 8, 0, 255).astype(np.uint8)
-    found = values(PhotometryEvaluator(n_bootstrap=5).evaluate(real, ImageBatch(brighter, real.conditions, real.ids)))
-    assert found["background_ks"] > 0.9
-    assert found["colour_ks"] < 0.2
+@pytest.fixture(scope="module")
+def real():
+    return example_batch(60, size=64, rng=1)
 
 
-def test_swapped_channels_are_seen_in_the_colour_alone():
-    batch = example_batch(40, rng=1)
-    redder = batch.images.copy()
-    redder[..., 2] = redder[..., 2] // 2
-    swapped = ImageBatch(redder[..., ::-1], batch.conditions, batch.ids)
-    red = ImageBatch(redder, batch.conditions, batch.ids)
-    found = values(PhotometryEvaluator(n_bootstrap=5).evaluate(red, swapped, rng=0))
-    assert found["colour_ks"] > 0.3
-    assert found["background_ks"] == found["flux_ks"] == 0
+@pytest.fixture(scope="module")
+def other():
+    """As many images of the same kind: what the metrics say where nothing is wrong."""
+    return example_batch(60, size=64, rng=2).images.astype(int)
+
+
+@pytest.fixture(scope="module")
+def before(real, other):
+    return evaluated(real, other)
+
+
+METRICS = [f"{q}_{kind}" for q in QUANTITIES for kind in ("ks", "wasserstein", "shift")] + ["profile_ks", "power"]
+
+
+def test_same_batch_is_at_distance_zero(real):
+    found = evaluated(real, real.images)
+    assert list(found) == METRICS
+    assert {row["value"] for row in found.values()} == {0.0}
+    assert all(row["error"] > 0 for row in found.values())
+    assert not any(row["higher_is_better"] for row in found.values())
+
+
+def blurred(images):
+    shifts = [np.roll(images, (y, x), (1, 2)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return np.mean(shifts, axis=0).round()
+
+
+def brighter_galaxy(images):
+    return np.where(images > 30, images + 60, images)
+
+
+def swapped(images):
+    return images[..., ::-1]
+
+
+def noised(images):
+    return images + np.random.default_rng(5).normal(0, 4, images.shape).round()
+
+
+@pytest.mark.parametrize(
+    ("change", "seen", "bystanders"),
+    [
+        (noised, ["sky_rms"], ["flux", "colour", "colour_rg", "background"]),
+        (blurred, ["sky_rms"], ["flux", "colour", "colour_rg", "background"]),
+        (lambda images: images + 8, ["background"], ["flux", "colour", "colour_rg"]),
+        (brighter_galaxy, ["flux"], ["background", "sky_rms"]),
+        (lambda images: images * (1, 1, 0.5), ["colour"], ["colour_rg"]),
+        (lambda images: images * (1, 0.5, 1), ["colour_rg"], ["colour"]),
+    ],
+)
+def test_each_fault_is_seen_where_it_belongs(real, other, before, change, seen, bystanders):
+    after = evaluated(real, change(other))
+    for name in seen:
+        for kind in ("ks", "wasserstein", "shift"):
+            one, two = before[f"{name}_{kind}"], after[f"{name}_{kind}"]
+            assert two["value"] > one["value"] + 3 * one["error"]
+    for name in bystanders:
+        one, two = before[f"{name}_ks"], after[f"{name}_ks"]
+        assert abs(two["value"] - one["value"]) < 2 * np.hypot(one["error"], two["error"])
+
+
+def test_a_blur_is_seen_in_the_power(real, other, before):
+    after = evaluated(real, blurred(other))["power"]
+    assert after["value"] > before["power"]["value"] + 5 * before["power"]["error"]
+    assert after["value"] > 0.3
+
+
+def test_overbright_galaxies_are_seen_in_the_profile(real, other, before):
+    after = evaluated(real, brighter_galaxy(other))["profile_ks"]
+    assert after["value"] > before["profile_ks"]["value"] + 3 * before["profile_ks"]["error"]
+
+
+def test_swapped_channels_leave_the_sums_alone(real):
+    redder = ImageBatch((real.images * (1, 1, 0.6)).astype(np.uint8), real.conditions, real.ids)
+    found = evaluated(redder, swapped(redder.images))
+    assert found["colour_ks"]["value"] > 0.3
+    for name in ("background_ks", "flux_ks", "profile_ks", "power"):
+        assert found[name]["value"] == pytest.approx(0, abs=1e-6)
 
 
 def test_error_shrinks_with_the_number_of_images():
-    evaluator = PhotometryEvaluator(n_bootstrap=60)
+    evaluator = PhotometryEvaluator(n_bootstrap=40)
     few = evaluator.evaluate(example_batch(10, size=16, rng=1), example_batch(10, size=16, rng=2), rng=0)
     many = evaluator.evaluate(example_batch(400, size=16, rng=1), example_batch(400, size=16, rng=2), rng=0)
-    assert (many["error"] < few["error"] / 2).all()
+    assert (many["error"] < few["error"] / 1.5).all()
 
 
-def test_reference_gets_rows_of_its_own():
-    table = PhotometryEvaluator(n_bootstrap=5).evaluate(
-        example_batch(8, rng=1), example_batch(7, rng=2), reference=example_batch(6, rng=3), rng=0
-    )
-    assert list(table["group"]) == ["all"] * 3 + ["reference"] * 3
-    assert list(table["n_synthetic"]) == [7] * 3 + [6] * 3
+def test_training_images_make_no_difference(real, other, before):
+    again = evaluated(real, other, reference=real)
+    assert [tuple(row) for row in again.values()] == [tuple(row) for row in before.values()]
 
 
 def test_colour_of_nothing_is_nan_with_its_count():
-    dark = ImageBatch(np.zeros((3, 8, 8, 3), np.uint8), example_batch(3).conditions, np.arange(3).astype(str))
-    table = PhotometryEvaluator(n_bootstrap=5).evaluate(dark, dark)
-    row = table[table["metric"] == "colour_ks"][0]
+    dark = ImageBatch(np.zeros((9, 16, 16, 3), np.uint8), example_batch(9).conditions, np.arange(9).astype(str))
+    row = values(PhotometryEvaluator(n_bootstrap=5).evaluate(dark, dark))["colour_ks"]
     assert np.isnan(row["value"])
     assert np.isnan(row["error"])
     assert row["n_real"] == 0
+    assert row["note"] == "0 real and 0 synthetic images have a colour; at least 8 each are needed"
+
+
+def test_too_few_images_are_noted():
+    found = values(PhotometryEvaluator(n_bootstrap=5).evaluate(example_batch(20), example_batch(4)))
+    assert all(np.isnan(row["value"]) and np.isnan(row["error"]) for row in found.values())
+    assert found["power"]["note"] == "20 real and 4 synthetic images; at least 8 each are needed"
+
+
+def test_a_memory_measures_once(real, monkeypatch):
+    memory, calls = Memory(), []
+    first = PhotometryEvaluator(n_bootstrap=5).evaluate(real, real, embedder=memory, rng=0)
+    monkeypatch.setattr("astro_galaxysd.evaluation.photometry.measure", lambda images: calls.append(images))
+    again = PhotometryEvaluator(n_bootstrap=5).evaluate(real, real, embedder=memory, rng=0)
+    assert not calls
+    assert list(again["value"]) == list(first["value"])
+
+
+def test_other_sizes():
+    with pytest.raises(ImageError, match=r"real images of \(32, 32, 3\) beside synthetic ones of \(64, 64, 3\)"):
+        PhotometryEvaluator().evaluate(example_batch(9), example_batch(9, size=64))
 
 
 def test_too_few_resamples():
     with pytest.raises(ConditionError, match="n_bootstrap is 1; a standard deviation needs at least 2"):
-        PhotometryEvaluator(n_bootstrap=1).evaluate(example_batch(2), example_batch(2))
+        PhotometryEvaluator(n_bootstrap=1).evaluate(example_batch(9), example_batch(9))
 
 
 def test_it_keeps_the_promises_of_an_evaluator():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
-from astro_galaxysd.errors import ConditionError, ImageError, MissingDependencyError, TrainingError
+from astro_galaxysd.errors import ConditionError, ImageError, TrainingError
 from astro_galaxysd.evaluation.curves import COLUMNS, append_metrics, plot_metrics
 from astro_galaxysd.evaluation.distances import apart, diversity, frechet, realism
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure, Progress, choose_rows, consistency
@@ -201,7 +201,6 @@ def test_metrics_are_appended_under_one_header(tmp_path):
 
 
 def test_curves_need_rows(tmp_path):
-    pytest.importorskip("matplotlib")
     with pytest.raises(TrainingError, match="is not there; a run writes it"):
         plot_metrics(tmp_path / "none.csv", tmp_path / "m.png")
     (tmp_path / "other.csv").write_text("step,loss\n1,2\n")
@@ -210,24 +209,18 @@ def test_curves_need_rows(tmp_path):
     (tmp_path / "empty.csv").write_text(",".join(COLUMNS) + "\n")
     with pytest.raises(TrainingError, match="has no figures yet"):
         plot_metrics(tmp_path / "empty.csv", tmp_path / "m.png")
+    (tmp_path / "cut.csv").write_text(",".join(COLUMNS) + "\n10,80,realism,0.")
+    with pytest.raises(TrainingError, match="cut.csv is damaged: .*; remove the line"):
+        plot_metrics(tmp_path / "cut.csv", tmp_path / "m.png")
     assert not (tmp_path / "m.png").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [(5,), (5, 10, 5)])
 def test_curves_are_a_picture(tmp_path, steps):
-    pytest.importorskip("matplotlib")
     from PIL import Image
 
     for step in steps:
         append_metrics(tmp_path / "metrics.csv", FIGURES, FIGURES, step=step, images=step, n=4)
     plot_metrics(tmp_path / "metrics.csv", tmp_path / "m.png", old=FIGURES)
     assert np.asarray(Image.open(tmp_path / "m.png").convert("L")).std() > 5
-
-
-def test_curves_without_matplotlib(tmp_path, monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "astro-galaxysd\[train\]"'):
-        plot_metrics(tmp_path / "metrics.csv", tmp_path / "m.png")
