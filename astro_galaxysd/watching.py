@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astro_galaxysd.conditions.prompts import prompts_from_fractions
+from astro_galaxysd.conditions.published import PUBLISHED_PROMPTS
 from astro_galaxysd.conditions.seeds import row_seeds
 from astro_galaxysd.diffusion.sample import sample_rows
-from astro_galaxysd.errors import MissingDependencyError, TrainingError
+from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.evaluation.curves import append_metrics, plot_metrics
 from astro_galaxysd.evaluation.progress import Progress, choose_rows
 from astro_galaxysd.evaluation.reader import VoteReader
@@ -26,31 +27,11 @@ if TYPE_CHECKING:
 
     from astro_galaxysd.diffusion.components import Components
     from astro_galaxysd.diffusion.diffuse import ConditionedRun
-    from astro_galaxysd.diffusion.trainingset import TrainingSet
+    from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = ["FEWEST_ROWS", "PUBLISHED_PROMPTS", "Watcher", "fitted_reader"]
 
 logger = logging.getLogger(__name__)
-
-#: The prompts of the published sample sheet (Ma et al. 2026), in the words of the tree.
-PUBLISHED_PROMPTS = (
-    "sdss, cigar shaped galaxy",
-    "sdss, completely round galaxy",
-    "sdss, edge-on galaxy",
-    "sdss, in-between round galaxy",
-    "sdss, ring galaxy",
-    "sdss, spiral galaxy, 4 spiral arms",
-    "sdss, spiral galaxy, loosely wound spiral arms, 2 spiral arms",
-    "sdss, spiral galaxy, tightly wound spiral arms",
-    "sdss, spiral galaxy, just noticeable bulge prominence",
-    "sdss, spiral galaxy, obvious bulge prominence",
-    "sdss, in-between round galaxy, {dust lane:1.3}",
-    "sdss, edge-on galaxy, {dust lane:1.3}, with rounded edge-on bulge",
-    "sdss, bar-shaped structure in the center of galaxy",
-    "sdss, edge-on galaxy, with rounded edge-on bulge",
-    "sdss, in-between round galaxy, merger",
-    "sdss, spiral galaxy, just noticeable bulge prominence, merger",
-)
 
 #: Fewest validation rows: half are drawn for, half compared with.
 FEWEST_ROWS = 16
@@ -133,10 +114,7 @@ class Watcher:
         append_metrics(path, figures, progress.ceiling, step=step, images=images, n=self.n)
         told = ", ".join(f"{name} {shown.value:.3g}" for name, shown in figures.items())
         logger.info("step %d: %s", step, told)
-        try:
-            plot_metrics(path, path.with_suffix(".png"))
-        except MissingDependencyError as error:
-            logger.warning("no plot of %s: %s", path, error)
+        plot_metrics(path, path.with_suffix(".png"))
 
     def _measuring(self, held_back: TrainingSet) -> Progress:
         if self._progress is None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,20 +15,19 @@ from astro_galaxysd.conditions.prompts import parse_prompt
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
 from astro_galaxysd.diffusion.encode import check_prompts
-from astro_galaxysd.diffusion.recipes import DiffusionRecipe, make_recipe
+from astro_galaxysd.diffusion.recipes import DiffusionRecipe
 from astro_galaxysd.diffusion.tokenizer import build_tokenizer
-from astro_galaxysd.diffusion.trainingset import TrainingSet
 from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
 from astro_galaxysd.evaluation.reader import VoteReader
+from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.learning.trainingset import TrainingSet
 from astro_galaxysd.records import WeightCard
 from astro_galaxysd.testing import example_batch
 from astro_galaxysd.watching import PUBLISHED_PROMPTS, Watcher, fitted_reader
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
 HELD_BACK, DRAWN = 24, 8
-#: Without matplotlib, Python's import system finds None there and raises ImportError.
-MATPLOTLIB = ("matplotlib", "matplotlib.figure")
 
 
 def galaxies(first, n=HELD_BACK, size=32):
@@ -77,9 +74,7 @@ def sheets(folder):
     return sorted(path.name for path in (folder / "sheets").iterdir())
 
 
-def test_a_watched_run_shows_sheets_and_figures(watched, monkeypatch):
-    for name in MATPLOTLIB:
-        monkeypatch.setitem(sys.modules, name, None)
+def test_a_watched_run_shows_sheets_and_figures(watched):
     watch = watched.watch(galaxies("v"))
     assert watched.run.run(progress=False, watch=watch, watch_every=2)
     assert sheets(watched.folder) == ["step-0000002.png", "step-0000003.png"]
@@ -98,18 +93,7 @@ def test_a_watched_run_shows_sheets_and_figures(watched, monkeypatch):
     assert all(ceilings["2", name] == ceilings["3", name] for name in HIGHER_IS_BETTER)
 
 
-def test_without_matplotlib_figures_go_on_and_the_log_says_so(watched, monkeypatch, caplog):
-    for name in MATPLOTLIB:
-        monkeypatch.setitem(sys.modules, name, None)
-    with caplog.at_level(logging.WARNING, logger="astro_galaxysd"):
-        watched.watch(galaxies("v"))(watched.run)
-    assert "metrics.csv: curves are drawn by matplotlib, which is not installed" in caplog.text
-    assert len(rows_of(watched.folder)) == len(HIGHER_IS_BETTER)
-    assert not (watched.folder / "metrics.png").exists()
-
-
-def test_with_matplotlib_there_is_a_plot(watched):
-    pytest.importorskip("matplotlib")
+def test_there_is_a_plot(watched):
     watched.watch(galaxies("v"))(watched.run)
     with Image.open(watched.folder / "metrics.png") as plot:
         assert plot.width > plot.height > 100

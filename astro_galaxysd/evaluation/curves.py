@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from astro_galaxysd.errors import MissingDependencyError, TrainingError
+from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure
 from astro_galaxysd.images.files import atomic_path
 
-__all__ = ["COLUMNS", "append_metrics", "plot_metrics"]
+__all__ = ["COLUMNS", "append_metrics", "draw_metric", "plot_metrics", "read_metrics"]
 
 #: Columns of ``metrics.csv``: one row a metric and step.
 COLUMNS = ("step", "images", "metric", "value", "error", "ceiling", "n")
@@ -71,23 +71,17 @@ def plot_metrics(
 
     Raises
     ------
-    MissingDependencyError
-        If matplotlib is not installed.
     TrainingError
-        If the file is missing, has no rows or other columns.
+        As `read_metrics`.
     """
-    try:
-        from matplotlib.figure import Figure as Canvas
-    except ImportError as error:
-        raise MissingDependencyError(
-            'curves are drawn by matplotlib, which is not installed; pip install "astro-galaxysd[train]"'
-        ) from error
-    curves = _read(Path(csv_path))
+    from matplotlib.figure import Figure as Canvas
+
+    curves = read_metrics(csv_path)
     down = math.ceil(len(curves) / _ACROSS)
     canvas = Canvas(figsize=(3.6 * min(_ACROSS, len(curves)), 2.9 * down), layout="constrained")
     panels = canvas.subplots(down, min(_ACROSS, len(curves)), squeeze=False).ravel()
     for panel, (name, rows) in zip(panels, curves.items(), strict=False):
-        _draw(panel, name, rows, (old or {}).get(name))
+        draw_metric(panel, name, rows, (old or {}).get(name))
     for panel in panels[len(curves) :]:
         panel.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
@@ -96,8 +90,25 @@ def plot_metrics(
         canvas.savefig(partial, format="png", dpi=110)
 
 
-def _read(path: Path) -> dict[str, dict[int, tuple[float, float, float]]]:
-    """Metric -> step -> value, error, ceiling; metrics in the order of the file, steps sorted."""
+def read_metrics(csv_path: str | os.PathLike[str]) -> dict[str, dict[int, tuple[float, float, float]]]:
+    """Figures of a run by metric and step.
+
+    Parameters
+    ----------
+    csv_path : path
+        With the columns `COLUMNS`; of rows for one step and metric the last counts.
+
+    Returns
+    -------
+    dict
+        Metric -> step -> value, error, ceiling; metrics in the order of the file, steps sorted.
+
+    Raises
+    ------
+    TrainingError
+        If the file is missing, has no rows, other columns, or something else than numbers.
+    """
+    path = Path(csv_path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -107,6 +118,8 @@ def _read(path: Path) -> dict[str, dict[int, tuple[float, float, float]]]:
             for row in reader:
                 values = (float(row["value"]), float(row["error"]), float(row["ceiling"]))
                 curves.setdefault(row["metric"], {})[int(row["step"])] = values
+    except (TypeError, ValueError) as error:  # a line cut short, or text for a number
+        raise TrainingError(f"{path} is damaged: {error}; remove the line or give another run's metrics.csv") from error
     except FileNotFoundError:
         raise TrainingError(f"{path} is not there; a run writes it when it is given validation rows") from None
     if not curves:
@@ -114,13 +127,34 @@ def _read(path: Path) -> dict[str, dict[int, tuple[float, float, float]]]:
     return {name: dict(sorted(rows.items())) for name, rows in curves.items()}
 
 
-def _draw(panel: Any, name: str, rows: Mapping[int, tuple[float, float, float]], old: Figure | None) -> None:
+def draw_metric(
+    panel: Any,
+    name: str,
+    rows: Mapping[int, tuple[float, float, float]],
+    old: Figure | None = None,
+    *,
+    ceiling_colour: str = "0.4",
+) -> None:
+    """Draw one metric against the step on matplotlib axes: value with error, ceiling, and the old weights' figure.
+
+    Parameters
+    ----------
+    panel : matplotlib.axes.Axes
+    name : str
+        Of the metric.
+    rows : mapping of int to (float, float, float)
+        Step -> value, error, ceiling, as `read_metrics` gives them; at least one.
+    old : Figure, optional
+        Of the weights there are.
+    ceiling_colour : str
+        Of the line of real images; the other colours come from the panel's cycle.
+    """
     steps = list(rows)
     values, errors, ceilings = zip(*rows.values(), strict=True)
     panel.errorbar(steps, values, yerr=errors, marker="o", markersize=3, linewidth=1.2, capsize=2, label="trained")
-    panel.plot(steps, ceilings, color="0.4", linewidth=1, label="real images")
+    panel.plot(steps, ceilings, color=ceiling_colour, linewidth=1, label="real images")
     if len(steps) == 1:  # a line of one point is invisible
-        panel.axhline(ceilings[0], color="0.4", linewidth=1)
+        panel.axhline(ceilings[0], color=ceiling_colour, linewidth=1)
     if old is not None:
         panel.axhline(old.value, color="C1", linestyle="--", linewidth=1, label="old weights")
         panel.axhspan(old.value - old.error, old.value + old.error, color="C1", alpha=0.12, linewidth=0)

@@ -1,0 +1,1 @@
+"""Reports to be read: an assessment in, one offline page out."""
