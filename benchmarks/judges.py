@@ -5,7 +5,8 @@ python benchmarks/judges.py test.parquet --train train.parquet
 Readers: root of the mean squared error of the 37 cumulative votes of the Galaxy Zoo challenge, and of the conditional
 votes of each question where enough volunteers saw it. Peers: the mean vote for every galaxy, and the small reader of
 descriptors that a training run fits to its own rows. Embedder: the error of the mean vote of the 20 nearest training
-galaxies, beside the same in the space of the descriptors, and how much nearer a turned galaxy is than the next one.
+galaxies, beside the same in the space of the descriptors, and the share of turned, slightly noisy copies that are
+nearer to their original than all but 1 % of the test galaxies are to any training galaxy.
 """
 
 from __future__ import annotations
@@ -61,6 +62,12 @@ def nearest_votes(points, others, votes):
     return found
 
 
+def nearest_cosine(points, others):
+    return np.concatenate(
+        [(points[start : start + 500] @ others.T).max(axis=1) for start in range(0, len(points), 500)]
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("test", help="table with votes in the columns Class1.1 ... and images")
@@ -90,10 +97,14 @@ def main():
     points, others = unit(points), unit(embedder.embed(seen_images))
     error = rmse(nearest_votes(points, others, seen_cumulative), cumulative)
     print(f"nearest by embedder     {error:.4f}  {speed:.0f} images/s")
-    turned = unit(embedder.embed(np.ascontiguousarray(images.transpose(0, 2, 1, 3))))
-    own = 1 - (points * turned).sum(axis=1)
-    next_one = 1 - np.sort(points @ points.T, axis=1)[:, -2]
-    print(f"turned galaxy nearer than the next galaxy: {np.mean(own < next_one):.3f} of all")
+    null = np.quantile(1 - nearest_cosine(points, others), 0.01)
+    noise = np.random.default_rng(0).normal(0, 2, images.shape)
+    copies = np.clip(images.transpose(0, 2, 1, 3) + noise, 0, 255).round().astype(np.uint8)
+    own = 1 - (points * unit(embedder.embed(copies))).sum(axis=1)
+    print(
+        f"transposed copies with noise of 2 grey levels that are nearer than 99 % of galaxies have a neighbour: "
+        f"{np.mean(own < null):.3f}"
+    )
 
 
 if __name__ == "__main__":
