@@ -17,8 +17,8 @@ from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun, autoe
 from astro_galaxysd.diffusion.finetune import FinetuneRun
 from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
-from astro_galaxysd.errors import TrainingError
-from astro_galaxysd.evaluation.judges import EmbedderRecipe, EmbedderRun, JudgeRun, ReaderRecipe, ReaderRun
+from astro_galaxysd.errors import TrainingError, UnknownNameError
+from astro_galaxysd.evaluation.judges import JUDGES
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.learning.recipes import make_recipe
@@ -225,13 +225,12 @@ def train_judge(
     TrainingError, UnknownNameError, ImageError, ConditionError
         For recipes, tables and runs that can't be used.
     """
+    if kind not in JUDGES:
+        raise UnknownNameError("kind of judge", kind, JUDGES)
     folder, until = Path(folder), _until(minutes)
+    recipe_of, run_of = JUDGES[kind]
     training = read_training_set(data, votes=kind == "reader", column=column, schema=schema)
-    run: JudgeRun
-    if kind == "reader":
-        run = ReaderRun(folder, training, make_recipe(ReaderRecipe, folder, settings or {}, preset))
-    else:
-        run = EmbedderRun(folder, training, make_recipe(EmbedderRecipe, folder, settings or {}, preset))
+    run = run_of(folder, training, make_recipe(recipe_of, folder, settings or {}, preset))
     run.resume()
     if not run.run(progress=progress, until=until):
         logger.warning("stopped at step %d of %d; the same command goes on", run.step, run.recipe.steps)

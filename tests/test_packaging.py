@@ -49,3 +49,26 @@ def test_typed_marker_is_installed():
 def test_no_test_folder_is_a_package():
     """One would hide the installed package from pytest."""
     assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "weights/mini/model_index.json",
+        "weights/judges/reader-reporting.safetensors",
+        "weights/judges/reader-choosing.safetensors",
+        "weights/judges/embedder.safetensors",
+        "weights/judges/training_ids.txt",
+        "reporting/assets/report.html",
+        "reporting/assets/blind.js",
+        "presets/choosing.toml",
+    ],
+)
+def test_what_is_read_at_run_time_is_installed(file):
+    assert (Path(astro_galaxysd.__file__).parent / file).stat().st_size > 100
+
+
+def test_weights_stay_small():
+    files = list((Path(astro_galaxysd.__file__).parent / "weights").rglob("*.safetensors"))
+    assert sum(file.stat().st_size for file in files) < 40e6
+    assert 1e6 < sum(file.stat().st_size for file in files if file.parent.name == "judges") < 8e6

@@ -23,7 +23,9 @@ from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError, UnknownNameError
+from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
+from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.learning import runs
 from astro_galaxysd.promotion import trained_on
 
@@ -172,6 +174,23 @@ def test_autoencoder_of_images_with_and_without_votes(data, tmp_path):
     assert again == folder
     with pytest.raises(TrainingError, match="rows than the 12 of 32 px given, or with another autoencoder"):
         training.train_autoencoder([data], tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize("kind", ["reader", "embedder"])
+def test_a_judge_and_the_rows_it_saw(data, tmp_path, kind):
+    sizes = {"width": (8, 16), "batch_size": 4, "steps": 2, "warmup": 1}
+    file = training.train_judge(kind, [data], tmp_path / kind, sizes, progress=False)
+    assert file == tmp_path / kind / f"{kind}.safetensors"
+    assert trained_on(tmp_path / kind, ["g0", "g11", "other"]).tolist() == [True, True, False]
+    images = read_training_set([data], votes=True).images
+    answers = ImageReader.load(file).predict(images) if kind == "reader" else GalaxyEmbedder(file).embed(images)
+    assert answers.shape == (12, 37 if kind == "reader" else 64)
+    assert np.isfinite(answers).all()
+
+
+def test_an_unknown_kind_of_judge(data, tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown kind of judge 'readr': did you mean 'reader'"):
+        training.train_judge("readr", [data], tmp_path / "run")
 
 
 def test_votes_of_the_table_reach_the_prompts(data):

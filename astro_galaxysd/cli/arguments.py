@@ -51,7 +51,8 @@ Draw the same rows with every combination of settings, judge them, and mark thos
 An interrupted sweep goes on with the same command.
 """
 _PLUGINS = """\
-List what is installed: generators, weights, vote dialects, evaluators, augmenters; and what is broken, with the reason.
+List what is installed: generators, weights, vote dialects, evaluators, embedders, augmenters; and what is broken, with
+the reason.
 
   galaxysd plugins
   galaxysd plugins --json
@@ -174,7 +175,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--training", metavar="TABLE", help="what the generator was trained on: copies are looked for")
     parser.add_argument(
         "--reconstructions",
-        metavar="TABLE",
+        metavar="TABLE|WEIGHTS",
         help="the real galaxies after the generator's autoencoder, or weights that do it now",
     )
     parser.add_argument("--evaluator", action="append", help="only this one; may be repeated (default: all but slow)")
@@ -200,7 +201,7 @@ def _add_sweep(commands: Any) -> None:
     parser.add_argument("--sampler", nargs="+", help="dpm++, euler-ancestral")
     parser.add_argument("--feature-weight", type=float, nargs="+", help="weight of every feature (default: by votes)")
     parser.add_argument("-n", type=int, default=128, help="rows to draw with each (default: 128)")
-    _add_judging(parser, reader="choosing", out="the table, .ecsv; what is finished is kept beside it")
+    _add_judging(parser, reader="choosing", out="the table, .ecsv; OUT.log.ecsv keeps what is done")
     parser.set_defaults(run=run_sweep)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from astro_galaxysd.learning.views import dihedral, pixels_of
 from astro_galaxysd.errors import OutputError
+from astro_galaxysd.learning.views import dihedral, pixels_of
 
 __all__ = ["LatentSource", "latent_moments"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from astro_galaxysd.learning.views import dihedral, pixels_of
 from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder, fit_linear_code
 from astro_galaxysd.diffusion.recipes import AutoencoderRecipe
 from astro_galaxysd.learning.engine import Engine
 from astro_galaxysd.learning.runs import CHECKPOINT, TrainingRun
 from astro_galaxysd.learning.trainingset import TrainingSet
+from astro_galaxysd.learning.views import dihedral, pixels_of
 
 __all__ = ["AutoencoderRun"]
 

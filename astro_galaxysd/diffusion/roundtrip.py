@@ -12,6 +12,7 @@ from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.latents import latent_moments
 from astro_galaxysd.diffusion.sample import MICRO_BATCH, decode_latents
 from astro_galaxysd.errors import ImageError
+from astro_galaxysd.learning.views import pixels_of
 
 __all__ = ["through_autoencoder"]
 
@@ -48,7 +49,7 @@ def through_autoencoder(folder: str | os.PathLike[str], images: np.ndarray) -> n
         )
     pieces = []
     for start in range(0, len(images), MICRO_BATCH):
-        some = torch.from_numpy(images[start : start + MICRO_BATCH]).to(components.unet.device)
-        latents, _ = latent_moments(components.vae, some.permute(0, 3, 1, 2).float().div(127.5).sub(1))
+        pixels = pixels_of(images[start : start + MICRO_BATCH], components.unet.device)
+        latents, _ = latent_moments(components.vae, pixels)
         pieces.append(decode_latents(components, latents))
     return np.concatenate(pieces)

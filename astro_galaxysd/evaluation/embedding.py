@@ -5,13 +5,42 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import torch
 
 from astro_galaxysd.evaluation.networks import load_network, run_network
 from astro_galaxysd.evaluation.reading import judges_folder
 
-__all__ = ["GalaxyEmbedder"]
+__all__ = ["GalaxyEmbedder", "mean_of_turns"]
 
 _FILE = "embedder.safetensors"
+
+
+def mean_of_turns(network: torch.nn.Module, images: np.ndarray, side: int) -> np.ndarray:
+    """Mean of what a network says of cutouts at the four quarter turns: a turned galaxy is the same galaxy.
+
+    Parameters
+    ----------
+    network : Module
+    images : ndarray, shape (N, H, W, 3), uint8
+    side : int
+        Of the images that the network learnt from.
+
+    Returns
+    -------
+    ndarray, shape (N, outputs), float32
+
+    Raises
+    ------
+    ImageError
+        Another dtype or shape, or no image.
+
+    Notes
+    -----
+    Of test galaxies that were transposed and given noise of 2 grey levels, 95 % are so found nearer to their original
+    than 99 % of test galaxies are to any training galaxy; ``benchmarks/judges.py`` measures it.
+    """
+    turns = (np.rot90(images, turn, (1, 2)) if np.ndim(images) == 4 else images for turn in range(4))
+    return torch.stack([run_network(network, turned, side) for turned in turns]).mean(dim=0).numpy()
 
 
 class GalaxyEmbedder:
@@ -53,11 +82,11 @@ class GalaxyEmbedder:
         Returns
         -------
         ndarray, shape (N, D), float32
-            Compare directions: lengths were not trained.
+            Compare directions: among the galaxies that were trained on, all are about equally frequent.
 
         Raises
         ------
         ImageError
             Another dtype or shape, or no image.
         """
-        return run_network(self.network, images, int(self.facts["image_size"])).numpy()
+        return mean_of_turns(self.network, images, int(self.facts["image_size"]))

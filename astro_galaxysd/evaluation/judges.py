@@ -10,11 +10,12 @@ a batch the other one is to be found by its direction,
 
 .. math:: -\ln \frac{e^{\cos(z_i, z_j) / T}}{\sum_{k \ne i} e^{\cos(z_i, z_k) / T}},
 
-z being two layers after the features that are kept.
+z being two layers after the features that are kept. These are whitened at last.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 
 from astro_galaxysd.conditions.tree import ANSWERS
 from astro_galaxysd.errors import ConditionError, TrainingError
+from astro_galaxysd.evaluation.embedding import mean_of_turns
 from astro_galaxysd.evaluation.networks import build, save_network, seen
 from astro_galaxysd.evaluation.reader import reached
 from astro_galaxysd.evaluation.reading import fractions_of
@@ -35,9 +37,11 @@ from astro_galaxysd.learning.runs import TrainingRun
 from astro_galaxysd.learning.trainingset import TrainingSet
 from astro_galaxysd.learning.views import dihedral, pixels_of, shifted, viewed
 
-__all__ = ["EmbedderRecipe", "EmbedderRun", "JudgeRecipe", "JudgeRun", "ReaderRecipe", "ReaderRun"]
+__all__ = ["JUDGES", "EmbedderRecipe", "EmbedderRun", "JudgeRecipe", "JudgeRun", "ReaderRecipe", "ReaderRun"]
 
 _LARGEST_SHIFT = 4
+#: Galaxies from whose features directions and variances are taken; share of the largest variance added to each.
+_WHITENED_ON, _LEAST_VARIANCE = 4096, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +127,7 @@ class JudgeRun(TrainingRun):
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the network with its averaged weights; ends the run's training."""
         self.use_average()
+        network = self._finished()
         facts: dict[str, Any] = {
             "kind": self.kind,
             "architecture": self.recipe.architecture,
@@ -133,7 +138,11 @@ class JudgeRun(TrainingRun):
             "recipe": asdict(self.recipe),
         }
         with atomic_path(path, overwrite=True) as partial:
-            save_network(self.network, partial, facts)
+            save_network(network, partial, facts)
+
+    def _finished(self) -> torch.nn.Module:
+        """What is kept of the network."""
+        return self.network
 
 
 class ReaderRun(JudgeRun):
@@ -232,3 +241,27 @@ class EmbedderRun(JudgeRun):
         alike.fill_diagonal_(float("-inf"))
         partners = torch.arange(len(both), device=alike.device).roll(len(pixels))
         return torch.nn.functional.cross_entropy(alike, partners)
+
+    def _finished(self) -> torch.nn.Module:
+        """The network whose features of training galaxies have zero mean and a variance of one in all directions.
+
+        Directions of less than a thousandth of the largest variance keep less than one. Without this, a handful of
+        directions would be all that a distance sees.
+        """
+        network = copy.deepcopy(self.network).cpu()
+        rows = self.rng(0).permutation(len(self.data.images))[:_WHITENED_ON]
+        features = mean_of_turns(network, self.data.images[np.sort(rows)], self.data.images.shape[1]).astype(np.float64)
+        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(features, rowvar=False)))
+        scaled = torch.from_numpy(axes / np.sqrt(variances + _LEAST_VARIANCE * variances.max() + 1e-12)).float()
+        last = network[-1]  # type: ignore[index]
+        with torch.no_grad():
+            last.bias.copy_((last.bias - torch.from_numpy(features.mean(axis=0)).float()) @ scaled)
+            last.weight.copy_(scaled.T @ last.weight)
+        return network
+
+
+#: What judges, with its recipe and its run.
+JUDGES: dict[str, tuple[type[JudgeRecipe], Any]] = {
+    "reader": (ReaderRecipe, ReaderRun),
+    "embedder": (EmbedderRecipe, EmbedderRun),
+}

@@ -130,10 +130,11 @@ def save_network(network: nn.Module, path: str | os.PathLike[str], facts: Mappin
     facts : mapping
         ``kind``, ``architecture``, ``width``, ``outputs``, ``image_size`` and whatever else should be known of it.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: value.detach().half().contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, os.fspath(path), metadata={"galaxysd": json.dumps(dict(facts), sort_keys=True)})
+    # written by us: the library's own file could be read by its owner alone
+    Path(path).write_bytes(save(tensors, metadata={"galaxysd": json.dumps(dict(facts), sort_keys=True)}))
 
 
 def load_network(path: str | os.PathLike[str], kind: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -63,10 +63,13 @@ def viewed(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     moved = rng.uniform(-0.08, 0.08, (n, 2))
     cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
     maps = np.stack([cosine * mirror, -sine, moved[:, 0], sine * mirror, cosine, moved[:, 1]], axis=1).reshape(n, 2, 3)
-    grid = torch.nn.functional.affine_grid(torch.from_numpy(maps).float(), list(images.shape), align_corners=False)
+
+    def placed(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(images.device, torch.float32)
+
+    grid = torch.nn.functional.affine_grid(placed(maps), list(images.shape), align_corners=False)
     turned = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    gain = torch.from_numpy(rng.uniform(1 - _GAIN, 1 + _GAIN, (n, 3, 1, 1))).float()
-    level = torch.from_numpy(rng.uniform(-_LEVEL, _LEVEL, (n, 3, 1, 1))).float()
-    noise = torch.from_numpy(rng.uniform(0, _NOISE, (n, 1, 1, 1))).float()
-    noisy = (turned + 1) * gain - 1 + level
-    return noisy + noise * torch.from_numpy(rng.standard_normal(turned.shape, dtype=np.float32))
+    gain = placed(rng.uniform(1 - _GAIN, 1 + _GAIN, (n, 3, 1, 1)))
+    level = placed(rng.uniform(-_LEVEL, _LEVEL, (n, 3, 1, 1)))
+    noise = placed(rng.uniform(0, _NOISE, (n, 1, 1, 1)))
+    return (turned + 1) * gain - 1 + level + noise * placed(rng.standard_normal(turned.shape, dtype=np.float32))

@@ -114,6 +114,10 @@ def test_an_embedder_finds_the_galaxy_again_however_it_is_turned(tmp_path, recip
     points = embedder.embed(data.images)
     turned = embedder.embed(np.ascontiguousarray(data.images.transpose(0, 2, 1, 3)))
     assert points.shape == (64, 8)
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=0.05)  # half precision
+    assert 0.5 < points.std(axis=0).max() < 1.1
+    for turn in range(1, 4):
+        np.testing.assert_allclose(embedder.embed(np.rot90(data.images, turn, (1, 2))), points, atol=1e-4)
     assert np.abs(points - turned).mean() < 0.2 * np.abs(points - points.mean(axis=0)).mean()
 
 

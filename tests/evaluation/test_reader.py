@@ -74,7 +74,7 @@ def test_votes_that_are_missing_teach_nothing():
     part = VoteReader(hidden=16, epochs=3).fit(images[:200], fractions[:200])
     all_rows = VoteReader(hidden=16, epochs=3).fit(images, fewer)
     for name, value in part.parameters_.items():
-        np.testing.assert_array_equal(all_rows.parameters_[name], value)
+        np.testing.assert_allclose(all_rows.parameters_[name], value, rtol=1e-4, atol=1e-6)  # sums of other lengths
 
 
 def test_reached_is_the_product_of_the_fractions_on_the_way():

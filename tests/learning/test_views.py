@@ -78,6 +78,9 @@ class TestViewed:
         assert 0.6 < ratio.min() < 0.97
         assert 1.03 < ratio.max() < 1.6
 
+    def test_on_the_device_of_the_images(self):
+        assert viewed(torch.zeros(2, 3, 16, 16, device="meta"), np.random.default_rng(0)).device.type == "meta"
+
     def test_noise_is_no_more_than_said(self):
         flat = torch.full((16, 3, 32, 32), -0.9)
         spread = viewed(flat, np.random.default_rng(0)).std(dim=(2, 3))
