@@ -7,21 +7,22 @@ was seen before -> evaluators -> figures beside the ceiling. ``evaluate`` gives 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.conditions.columns import texts
+from astro_galaxysd.conditions.grouping import EVERYTHING
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
-from astro_galaxysd.errors import GalaxySDError, OutputError, OutputExistsError, WeightsError
-from astro_galaxysd.evaluation.scoring import Named, Sets, create_evaluators, score_sets, with_ceilings
+from astro_galaxysd.evaluation.asking import Named, create_evaluators, give_reader
+from astro_galaxysd.evaluation.scoring import EVALUATION, Sets, score_sets, with_ceilings
 from astro_galaxysd.evaluation.sets import read_sets, with_rebuilt, with_rebuilt_table
 from astro_galaxysd.evaluation.sides import Side, match_sides, read_side, refuse_shared
-from astro_galaxysd.images.provenance import WEIGHTS, WEIGHTS_REVISION, json_ready, run_record
+from astro_galaxysd.images.files import rehearse_folder
+from astro_galaxysd.images.provenance import json_ready, run_record
+from astro_galaxysd.seen import count_copies, count_seen, judge_folders, weight_folders, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +35,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.plugins.protocols import Embedder
     from astro_galaxysd.records import ImageBatch
 
-__all__ = ["EVALUATION", "Assessment", "SeenRowsWarning", "assess", "evaluate"]
-
-#: Key of the record in the meta of the table of figures.
-EVALUATION = "galaxysd_evaluation"
-
-
-class SeenRowsWarning(UserWarning):
-    """Real rows that are compared with were seen before, by what is judged or by what judges."""
+__all__ = ["Assessment", "assess", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -55,15 +49,15 @@ class Assessment:
     real, held, synthetic : ImageBatch, each of length n
         Real images that are compared with, real images that stand in the synthetic ones' place for the ceiling, and
         the synthetic ones. Row i of each is of the same group. `conditions` has ``prompt``, ``votes`` and ``group``.
+    memory : Memory
+        The embedder, and what was measured of the images.
     training : ImageBatch or None
         What the generator was trained on.
     reconstructions : ImageBatch or None
         Images of `held` after the generator's autoencoder, as far as they were given.
-    groups : dict of str to (ndarray, ndarray, ndarray)
-        Rows of `synthetic`, `real` and `held` of each group that was measured by itself.
-    memory : Memory
-        What was measured of the images.
-    reader : object
+    groups : dict of str to ndarray, int
+        Rows of each group that was measured by itself, the same in `real`, `held` and `synthetic`.
+    reader : Reader or None
         Reads votes off images; None where consistency was not asked for.
     record : dict
         Of the run, JSON-able.
@@ -73,11 +67,11 @@ class Assessment:
     real: ImageBatch
     held: ImageBatch
     synthetic: ImageBatch
+    memory: Memory
     training: ImageBatch | None = None
     reconstructions: ImageBatch | None = None
-    groups: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
-    memory: Any = None
-    reader: Any = None
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
+    reader: Reader | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
 
@@ -85,9 +79,12 @@ def evaluate(
     real: Table,
     synthetic: Table,
     *,
+    report: str | os.PathLike[str] | None = None,
+    blind: bool = False,
+    overwrite: bool = False,
     training: Table | None = None,
     reconstructions: Table | str | os.PathLike[str] | None = None,
-    evaluators: Sequence[str] | None = None,
+    evaluators: str | Sequence[str] | None = None,
     embedder: str | Callable[[np.ndarray], Any] | Embedder | None = None,
     reader: str | os.PathLike[str] | Reader = "reporting",
     groups: str | None = "auto",
@@ -97,9 +94,6 @@ def evaluate(
     id_column: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     rng: RNG = None,
-    report: str | os.PathLike[str] | None = None,
-    blind: bool = False,
-    overwrite: bool = False,
     progress: bool = True,
 ) -> Table:
     """Say how good synthetic galaxies are, with errors, beside what real galaxies score in their place.
@@ -111,38 +105,38 @@ def evaluate(
         rows that the generator was not trained on.
     synthetic : Table
         Synthetic galaxies with images and what was asked for; of an augmented table the synthetic rows count.
+    report : path, optional
+        Folder for a report, see `astro_galaxysd.reporting.report.write_report`.
+    blind : bool
+        Whether the report has a page on which a person tells real from synthetic galaxies.
+    overwrite : bool
+        Whether a report that is in the folder already may be replaced.
     training : Table, optional
         Rows the generator was trained on: its images are searched for copies (memorisation).
     reconstructions : Table, str or path, optional
         The real rows after the generator's autoencoder, with their ids; or weights, through whose autoencoder the
         images go now. They show what latents alone cost.
-    evaluators : sequence of str, optional
-        Names of ``galaxysd plugins``; by default all but ``statmorph``, which is slow.
+    evaluators : str or sequence of str, optional
+        Name or names of ``galaxysd plugins``; by default all but ``statmorph``, which is slow.
     embedder : str, callable or Embedder, optional
         See `astro_galaxysd.evaluation.embedders.make_embedder`; by default ours.
     reader : str, path or Reader
-        Reads votes off images, for consistency; never one that chose weights or rows.
+        Reads votes off images, for consistency; by default ``"reporting"``. Never one that chose weights or rows.
     groups : str or None
-        Rows that are also judged by themselves, and whose mixture is the same in all sets: ``"prompt"``,
-        ``"answer"``, ``"auto"``, a column of both tables, or None, see `group_rows`.
+        Rows that are also judged by themselves, and whose mixture is the same in all sets: ``"auto"`` (default),
+        ``"prompt"``, ``"answer"``, a column of both tables, or None, see `group_rows`.
     n : int, optional
-        Images of each set, at least 16; by default as many as there are.
+        Images of each set, at least 16 and no more than there are; by default as many as there are.
     images : str
-        Image column of all tables.
+        Image column of all tables, by default ``"image"``.
     schema, id_column : str, optional
         Dialect of the vote columns; column of the ids.
     cache : path, optional
         Folder in which what was measured of images is kept for the next time.
     rng : None, int, SeedSequence or Generator
         Chooses rows and resamples (SPEC 7).
-    report : path, optional
-        Folder for a report, see `astro_galaxysd.reporting.report.write_report`.
-    blind : bool
-        Whether the report has a page on which a person tells real from synthetic galaxies.
-    overwrite : bool
-        Whether the folder `report` may be replaced.
     progress : bool
-        Whether to show a bar.
+        Whether to show a bar, as by default.
 
     Returns
     -------
@@ -150,24 +144,36 @@ def evaluate(
         A row for each metric and group. ``evaluator``, ``metric``; ``group``: ``"all"``, an answer's key, or a group of
         rows; ``value``, ``error`` (standard error); ``ceiling``, ``ceiling_error``: the same figure of as many real
         images in the synthetic ones' place; ``reconstruction``, ``reconstruction_error`` where there are any;
-        ``n_real``, ``n_synthetic``; ``higher_is_better``; ``note``: why a value is NaN. ``meta`` has the record of
-        the run under `EVALUATION`.
+        ``n_real``, ``n_synthetic``; ``higher_is_better``; ``note``: why a value or its ceiling is NaN. ``meta`` has the
+        record of the run under `astro_galaxysd.evaluation.scoring.EVALUATION`.
 
     Raises
     ------
     ConditionError, ImageError, NoRealRowsError, UnknownNameError, WeightsError, OutputError
         Before anything is measured.
 
+    Warns
+    -----
+    SeenRowsWarning, UngroupedWarning, PluginWarning
+        Real rows were seen before or images occur twice; one side can't be grouped; a plug-in gives no figures.
+
     Examples
     --------
     >>> scores = evaluate(real, synthetic, rng=1)  # doctest: +SKIP
     >>> scores["metric", "value", "error", "ceiling"][scores["group"] == "all"]  # doctest: +SKIP
     """
-    return assess(
+    if report is not None:
+        from astro_galaxysd.reporting.report import is_report, write_report
+
+        rehearse_folder(report, overwrite, ours=is_report)
+    found = assess(
         real, synthetic, training=training, reconstructions=reconstructions, evaluators=evaluators, embedder=embedder,
         reader=reader, groups=groups, n=n, images=images, schema=schema, id_column=id_column, cache=cache, rng=rng,
-        report=report, blind=blind, overwrite=overwrite, progress=progress,
-    ).table  # fmt: skip
+        progress=progress,
+    )  # fmt: skip
+    if report is not None:
+        write_report(found, report, blind=blind, overwrite=overwrite)
+    return found.table
 
 
 def assess(
@@ -176,7 +182,7 @@ def assess(
     *,
     training: Table | None = None,
     reconstructions: Table | str | os.PathLike[str] | None = None,
-    evaluators: Sequence[str] | None = None,
+    evaluators: str | Sequence[str] | None = None,
     embedder: str | Callable[[np.ndarray], Any] | Embedder | None = None,
     reader: str | os.PathLike[str] | Reader = "reporting",
     groups: str | None = "auto",
@@ -186,19 +192,15 @@ def assess(
     id_column: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     rng: RNG = None,
-    report: str | os.PathLike[str] | None = None,
-    blind: bool = False,
-    overwrite: bool = False,
     progress: bool = True,
 ) -> Assessment:
-    """Do what `evaluate` does, and keep what was measured; parameters and errors are the same.
+    """Do what `evaluate` does but for the report, and keep what was measured; parameters and errors are the same.
 
     Returns
     -------
     Assessment
     """
     seed = run_seed(rng)
-    _refuse_report(report, overwrite)
     options: dict[str, Any] = {"images": images, "schema": schema, "id_column": id_column}
     drawn = read_side(synthetic, drawn=True, what="synthetic", **options)
     observed = read_side(real, drawn=False, what="real", **options)
@@ -208,35 +210,23 @@ def assess(
     matched, notes = match_sides(drawn, observed, groups=groups, n=n, rng=stream(seed, "rows"))
     made = create_evaluators(evaluators)
     sets = read_sets(drawn, observed, matched, notes, training=learnt, images=images)
+    copies = count_copies(sets)
     if reconstructions is not None:
         sets = _reconstructed(sets, reconstructions, observed, images, id_column)
-    weights = _weights_of(drawn, matched)
-    seen = _seen_rows(observed, matched, weights)
-    judge = _give_reader(made, reader) if drawn.requests.any else None
+    weights = weights_of(drawn.light, matched.synthetic)
+    made, judge = give_reader(made, partial(_load_reader, reader)) if drawn.requests.any else (made, None)
     memory = _memory(embedder, cache)
+    revision = getattr(judge, "revision", None)
+    judges = judge_folders(None if judge is None else reader, revision, memory.revision)
+    ids = [observed.names[row] for row in (*matched.real, *matched.held)] if observed.identified else []
+    seen = count_seen(ids, weight_folders(weights) | judges)
     table = _score(made, sets, memory, seed, progress)
     table.meta[EVALUATION] = record = _record(
         sets, drawn, observed, matched, seed=seed, evaluators=[one.name for one in made], weights=weights, seen=seen,
-        embedder=memory.revision, reader=getattr(judge, "revision", None),
+        embedder=memory.revision, reader=revision, copies=copies, note=notes.get(EVERYTHING, ""),
     )  # fmt: skip
-    batches = (sets.real, sets.held, sets.synthetic, sets.training, sets.reconstructions)
-    found = Assessment(table, *batches, sets.groups, memory, judge, record)
-    if report is not None:
-        from astro_galaxysd.reporting.report import write_report
-
-        write_report(found, report, blind=blind, overwrite=overwrite)
-    return found
-
-
-def _refuse_report(report: str | os.PathLike[str] | None, overwrite: bool) -> None:
-    """Long work should not end at a folder that can't be written."""
-    if report is None:
-        return
-    target = Path(report)
-    if target.exists() and not overwrite:
-        raise OutputExistsError(f"{str(target)!r} exists already; pass overwrite=True or choose another name")
-    if not target.resolve().parent.is_dir():
-        raise OutputError(f"can't write {str(target)!r}: its folder {str(target.parent)!r} doesn't exist; create it")
+    batches = (sets.real, sets.held, sets.synthetic, memory, sets.training, sets.reconstructions)
+    return Assessment(table, *batches, sets.groups, judge, record)
 
 
 def _reconstructed(
@@ -252,75 +242,12 @@ def _reconstructed(
     return with_rebuilt(sets, through_autoencoder(folder, sets.held.images))
 
 
-def _weights_of(synthetic: Side, matched: Matched) -> list[tuple[str, str]]:
-    """Names and revisions of the weights that drew the chosen rows."""
-    light = synthetic.light
-    if WEIGHTS not in light.colnames:
-        return []
-    names = texts(light[WEIGHTS])
-    revisions = texts(light[WEIGHTS_REVISION]) if WEIGHTS_REVISION in light.colnames else [None] * len(names)
-    found = {(names[row], revisions[row] or "") for row in matched.synthetic}
-    return sorted((name, revision) for name, revision in found if name)
+def _load_reader(reader: str | os.PathLike[str] | Reader) -> Reader:
+    if not isinstance(reader, str | os.PathLike):
+        return reader
+    from astro_galaxysd.evaluation.reading import ImageReader
 
-
-def _seen_rows(real: Side, matched: Matched, weights: list[tuple[str, str]]) -> dict[str, int | None]:
-    """How many of the real rows each of the weights, and the reader that ships, were trained on; None: not known."""
-    from astro_galaxysd.evaluation.reading import judges_folder
-
-    chosen = np.concatenate([matched.real, matched.held])
-    ids = [real.names[row] for row in chosen] if real.identified else []
-    folders = {f"weights {name!r}": _folder_of(name, revision) for name, revision in weights}
-    folders["the reader that ships"] = judges_folder()
-    seen = {who: _count_seen(folder, ids) for who, folder in folders.items()}
-    for who, number in seen.items():
-        if number:
-            warnings.warn(
-                f"{number} of {len(ids)} real rows that are compared with were among those {who} learnt from: what is "
-                "said of them is too good; compare with other rows",
-                SeenRowsWarning,
-                stacklevel=4,
-            )
-    return seen
-
-
-def _folder_of(weights: str, revision: str) -> Path | None:
-    """Folder of weights that a table names, if they are here in that revision."""
-    from astro_galaxysd.diffusion.components import folder_revision
-    from astro_galaxysd.diffusion.generator import weights_folder
-    from astro_galaxysd.drawing import weight_card
-
-    try:
-        card = weight_card(weights)
-        folder = weights_folder(card.location)
-        here = card.revision or folder_revision(folder)
-    except GalaxySDError:
-        return None
-    return folder if revision in ("", here) else None
-
-
-def _count_seen(folder: Path | None, ids: list[str]) -> int | None:
-    from astro_galaxysd.promotion import trained_on
-
-    if folder is None or not ids:
-        return None
-    try:
-        return int(trained_on(folder, ids).sum())
-    except WeightsError:
-        return None
-
-
-def _give_reader(made: list[Named], reader: str | os.PathLike[str] | Reader) -> Reader | None:
-    """Load the reader if an evaluator has an attribute ``reader``, and set it there."""
-    reading = [one.evaluator for one in made if hasattr(one.evaluator, "reader")]
-    if not reading:
-        return None
-    if isinstance(reader, str | os.PathLike):
-        from astro_galaxysd.evaluation.reading import ImageReader
-
-        reader = ImageReader.load(reader)
-    for evaluator in reading:
-        evaluator.reader = reader
-    return reader
+    return ImageReader.load(reader)
 
 
 def _memory(embedder: Any, cache: str | os.PathLike[str] | None) -> Memory:
@@ -347,6 +274,7 @@ def _record(sets: Sets, drawn: Side, observed: Side, matched: Matched, **facts: 
     """Everything that someone who repeats the evaluation needs to know."""
     common = {key: value for key, value in run_record().items() if key != "parameters"}
     n, rebuilt, learnt = len(matched), sets.reconstructions, sets.training
+    unpaired = {"without their own real row": matched.unpaired} if matched.unpaired else {}
     facts |= {
         "n": n,
         "paired": matched.paired,
@@ -354,7 +282,7 @@ def _record(sets: Sets, drawn: Side, observed: Side, matched: Matched, **facts: 
         "weights": [{"name": name, "revision": revision} for name, revision in facts["weights"]],
         "conditions": {"synthetic": drawn.requests.source, "real": observed.requests.source},
         "excluded": {
-            "synthetic": drawn.excluded | {"not matched": len(drawn) - n},
+            "synthetic": drawn.excluded | unpaired | {"not matched": len(drawn) - n - matched.unpaired},
             "real": observed.excluded | {"not matched": len(observed) - 2 * n},
         },
         "training": None if learnt is None else len(learnt),

@@ -6,10 +6,12 @@ other rows.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,27 +19,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.assessment import evaluate
+from astro_galaxysd.conditions.columns import row_names
 from astro_galaxysd.conditions.prompts import prompt_from_tags, tags_from_fractions
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.table import choose_dialect
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS, weight_card
-from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.errors import ConditionError, UnknownNameError, WeightsError
 from astro_galaxysd.evaluation.pareto import OBJECTIVES, pareto_front, sweep_table
+from astro_galaxysd.evaluation.sides import FEWEST
 from astro_galaxysd.generation import generate
-from astro_galaxysd.images.files import atomic_path
+from astro_galaxysd.images.files import atomic_path, rehearse_path
 from astro_galaxysd.plugins.manager import get_registry
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["SETTINGS", "sweep"]
+__all__ = ["SETTINGS", "read_sweep", "sweep"]
 
 #: What can be swept over.
 SETTINGS = ("weights", "steps", "guidance", "sampler", "feature_weight")
 _EVALUATORS = ("realism", "diversity", "consistency", "photometry")
 _METRICS = (*OBJECTIVES, "frechet", "precision", "recall", "flux_ks", "background_ks", "sky_rms_ks", "power")
-_RECORD = "galaxysd_sweep"
-_FEWEST = 16
+_RECORD, _LINES = "galaxysd_sweep", "lines"
 
 
 def sweep(
@@ -79,7 +82,8 @@ def sweep(
     schema, images, id_column, cache
         As `evaluate`.
     out : path, optional
-        An ECSV file, written after each combination; those it has already are not drawn again.
+        An ECSV file, written after each combination; those it has already are not drawn again, as long as rows,
+        reader and the content of the weights are the same.
     progress : bool
         Whether to show bars.
 
@@ -93,7 +97,7 @@ def sweep(
     UnknownNameError
         If a setting is none of `SETTINGS`.
     ConditionError
-        If there is nothing to sweep over, rows are too few, or `out` belongs to another sweep.
+        If there is nothing to sweep over, rows are too few, or `out` is damaged or belongs to another sweep.
     WeightsError, ImageError, OutputError
         As `generate` and `evaluate`.
 
@@ -105,23 +109,25 @@ def sweep(
     objectives = dict(OBJECTIVES if objectives is None else objectives)
     settings = list(_combinations(over, weights))
     seed = run_seed(rng)
-    if not _FEWEST <= n <= len(real) // 2:
+    if not FEWEST <= n <= len(real) // 2:
         raise ConditionError(
-            f"n = {n} rows to draw, of {len(real)}; give {_FEWEST} to {len(real) // 2}, the others are compared with"
+            f"n = {n} rows to draw, of {len(real)}; give {FEWEST} to {len(real) // 2}, the others are compared with"
         )
     rows = np.sort(stream(seed, "sweep").permutation(len(real))[:n])
-    identity = {"seed": seed, "n": n, "rows": len(real), "reader": os.fspath(reader)}
-    known = _read(out, identity)
+    columns: dict[str, Any] = {"schema": schema, "images": images, "id_column": id_column}
+    identity = {"seed": seed, "n": n, "rows": _digest(real, rows, id_column), "reader": _revision(reader), **columns}
+    known = _read_log(out, identity)
+    contents = {name: _content(name) for name in dict.fromkeys(setting["weights"] for setting in settings)}
     found: list[tuple[dict[str, Any], Table]] = []
     for setting in settings:
-        key = json.dumps(setting, sort_keys=True)
+        key = json.dumps({**setting, "content": contents[setting["weights"]]}, sort_keys=True)
         if key not in known:
             drawn = _draw(real[rows], setting, seed, schema, id_column, progress)
             known[key] = evaluate(
-                real, drawn, evaluators=_EVALUATORS, reader=reader, groups=None, images=images, schema=schema,
-                id_column=id_column, cache=cache, rng=seed, progress=progress,
+                real, drawn, evaluators=_EVALUATORS, reader=reader, groups=None, cache=cache, rng=seed,
+                progress=progress, **columns,
             )  # fmt: skip
-            _write(out, known, identity)
+            _write_log(out, known, identity)
         found.append((setting, known[key]))
     metrics = list(dict.fromkeys([*objectives, *_METRICS]))
     table = sweep_table(found, metrics)
@@ -133,12 +139,24 @@ def _combinations(over: Mapping[str, Sequence[Any]], weights: str | os.PathLike[
     for name in over:
         if name not in SETTINGS:
             raise UnknownNameError("setting", name, SETTINGS)
-    if not over or not all(len(values) for values in over.values()):
+    whole = {"weights": [os.fspath(weights)], **{name: _values(name, values) for name, values in over.items()}}
+    if not over or not all(whole.values()):
         raise ConditionError(f"nothing to sweep over; give values for some of {', '.join(SETTINGS)}")
-    whole = {"weights": [os.fspath(weights)], **over}
     for values in itertools.product(*whole.values()):
-        setting = dict(zip(whole, values, strict=True))
-        yield {**setting, "weights": os.fspath(setting["weights"])}
+        yield dict(zip(whole, values, strict=True))
+
+
+def _values(name: str, values: object) -> list[Any]:
+    """Values of a setting as numbers and texts of Python, each once."""
+    values = values.tolist() if isinstance(values, np.ndarray) else values
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise ConditionError(f"setting {name!r} is {values!r}; give a list of values, as in {{{name!r}: [{values!r}]}}")
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    plain = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in plain]
+    for value in plain:
+        if not isinstance(value, str | int | float | None):
+            raise ConditionError(f"setting {name!r} has the value {value!r}; give numbers or texts")
+    return list(dict.fromkeys(plain))
 
 
 def _draw(
@@ -159,21 +177,82 @@ def _draw(
     return generate(rows, generator=generator, rng=seed, schema=schema, id_column=id_column, progress=progress)
 
 
-def _read(out: str | os.PathLike[str] | None, identity: Mapping[str, Any]) -> dict[str, Table]:
-    """Evaluations that a file has, by their settings."""
+def _digest(real: Table, drawn: np.ndarray, id_column: str | None) -> str:
+    """Hash of the ids of the rows that are drawn, and of the others, which they are compared with."""
+    names = np.array(row_names(real, id_column))
+    parts = [names[drawn], np.delete(names, drawn)]
+    return hashlib.sha256(json.dumps([part.tolist() for part in parts]).encode()).hexdigest()
+
+
+def _revision(reader: str | os.PathLike[str]) -> str:
+    from astro_galaxysd.evaluation.reading import ImageReader
+
+    return ImageReader.load(reader).revision
+
+
+def _content(weights: str) -> str:
+    """Hash of what weights hold, as a folder trained on keeps its name; that of the card where they are no folder."""
+    from astro_galaxysd.diffusion.components import folder_revision
+    from astro_galaxysd.diffusion.generator import weights_folder
+
+    card = weight_card(weights)
+    try:
+        return folder_revision(weights_folder(card.location))
+    except WeightsError:
+        return card.revision
+
+
+def read_sweep(path: str | os.PathLike[str]) -> Table:
+    """Read the table of a sweep from a file.
+
+    Parameters
+    ----------
+    path : path
+        An ECSV file that ``galaxysd sweep`` wrote, or the `out` of `sweep`.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ConditionError
+        If it is missing or damaged.
+    """
     from astropy.table import Table
 
-    if out is None or not Path(out).exists():
-        return {}
-    table = Table.read(out, format="ascii.ecsv")
-    if table.meta.get(_RECORD) != dict(identity):
+    try:
+        return Table.read(path, format="ascii.ecsv")
+    except Exception as error:  # what the parsers of YAML and of columns raise differs from fault to fault
         raise ConditionError(
-            f"{os.fspath(out)} belongs to another sweep ({table.meta.get(_RECORD)}, now {dict(identity)}); name another"
+            f"{os.fspath(path)}: no sweep can be read ({type(error).__name__}: {error}); give a file that `galaxysd "
+            "sweep` wrote, or remove one that is damaged"
+        ) from error
+
+
+def _read_log(out: str | os.PathLike[str] | None, identity: Mapping[str, Any]) -> dict[str, Table]:
+    """Evaluations that a file has, by their settings."""
+    if out is None:
+        return {}
+    rehearse_path(out, overwrite=True)
+    if not Path(out).exists():
+        return {}
+    table = read_sweep(out)
+    record = table.meta.get(_RECORD)
+    if not isinstance(record, dict) or "setting" not in table.colnames:
+        raise ConditionError(f"{os.fspath(out)} does not hold what a sweep has finished; remove it or name another")
+    names = [name for name, value in identity.items() if record.get(name) != value]
+    if names:
+        raise ConditionError(
+            f"{os.fspath(out)} belongs to another sweep, which differs in {' and '.join(names)}; name another"
         )
-    return {key: table[table["setting"] == key] for key in dict.fromkeys(table["setting"].tolist())}
+    lines = Counter(table["setting"].tolist())
+    if list(lines.values()) != record.get(_LINES):
+        raise ConditionError(f"{os.fspath(out)} is cut short or was changed; remove it or name another")
+    return {key: table[table["setting"] == key] for key in lines}
 
 
-def _write(out: str | os.PathLike[str] | None, known: Mapping[str, Table], identity: Mapping[str, Any]) -> None:
+def _write_log(out: str | os.PathLike[str] | None, known: Mapping[str, Table], identity: Mapping[str, Any]) -> None:
     from astropy.table import vstack
 
     if out is None:
@@ -185,6 +264,6 @@ def _write(out: str | os.PathLike[str] | None, known: Mapping[str, Table], ident
         part.meta.clear()
         parts.append(part)
     whole = vstack(parts)
-    whole.meta[_RECORD] = dict(identity)
+    whole.meta[_RECORD] = {**identity, _LINES: [len(table) for table in known.values()]}
     with atomic_path(out, overwrite=True) as partial:
         whole.write(partial, format="ascii.ecsv", overwrite=True)

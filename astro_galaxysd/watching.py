@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.diffusion.diffuse import ConditionedRun
     from astro_galaxysd.learning.trainingset import TrainingSet
 
-__all__ = ["FEWEST_ROWS", "PUBLISHED_PROMPTS", "Watcher", "fitted_reader"]
+__all__ = ["FEWEST_ROWS", "Watcher", "fitted_reader"]
 
 logger = logging.getLogger(__name__)
 

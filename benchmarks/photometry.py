@@ -12,7 +12,8 @@ import argparse
 import numpy as np
 
 from astro_galaxysd import generate, read_table
-from astro_galaxysd.evaluation.photometry import ks_distance, measure
+from astro_galaxysd.evaluation.distributions import ks_distance
+from astro_galaxysd.evaluation.photometry import measure
 from astro_galaxysd.images.codec import read_images
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from astropy.table import Table
 
 from astro_galaxysd import generate, plan_augmentation, read_table
+from astro_galaxysd.conditions.published import PUBLISHED_PROMPTS
 from astro_galaxysd.errors import NoRealRowsError
 from astro_galaxysd.images.codec import fit_size, read_images
 from astro_galaxysd.images.sheet import contact_sheet
-from astro_galaxysd.watching import PUBLISHED_PROMPTS
 
 ACROSS = 8
 

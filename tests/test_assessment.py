@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from types import ModuleType
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Table, vstack
 
 from astro_galaxysd import hookimpl
-from astro_galaxysd.assessment import EVALUATION, SeenRowsWarning, assess, evaluate
+from astro_galaxysd.assessment import assess, evaluate
 from astro_galaxysd.conditions.composition import set_answers
+from astro_galaxysd.conditions.grouping import UngroupedWarning
 from astro_galaxysd.conditions.table import VOTES
 from astro_galaxysd.conditions.tree import ANSWERS
 from astro_galaxysd.errors import (
@@ -24,8 +26,11 @@ from astro_galaxysd.errors import (
     UnknownNameError,
 )
 from astro_galaxysd.evaluation.scores import Score, score_table
+from astro_galaxysd.evaluation.scoring import EVALUATION
 from astro_galaxysd.plugins.manager import get_registry
+from astro_galaxysd.promotion import write_training_ids
 from astro_galaxysd.records import EvaluatorSpec
+from astro_galaxysd.seen import SeenRowsWarning
 
 KINDS = ("round", "cigar", "edge_on", "merger")
 FRACTIONS = np.concatenate([set_answers(np.full((1, len(ANSWERS)), np.nan), {kind: 1.15}) for kind in KINDS])
@@ -107,6 +112,15 @@ def test_three_sets_with_one_mixture(kept):
     assert found.record["excluded"]["synthetic"] == {"not matched": 5}
 
 
+def test_a_group_of_which_too_few_rows_were_chosen(kept):
+    found = judge(table(REAL), table([0] * 30 + [1] * 8, ids="s", seed=1), n=16)
+    used = found.record["groups"]["kind: cigar"]["used"]
+    assert 0 < used < 8
+    rows = found.table[found.table["group"] == "kind: cigar"]
+    assert rows["note"].tolist() == [f"{used} of its rows came into each set; 8 are needed"]
+    assert (found.synthetic.conditions["group"][found.groups["kind: round"]] == "kind: round").all()
+
+
 def test_the_ceiling_is_real_images_in_the_synthetic_ones_place(kept):
     found = judge(table(REAL), table(REAL[:40], ids="s", seed=1))
     row = found.table[0]
@@ -115,7 +129,8 @@ def test_the_ceiling_is_real_images_in_the_synthetic_ones_place(kept):
     first, second = kept.calls[:2]
     assert first["synthetic"].ids.tolist() == found.synthetic.ids.tolist()
     assert second["synthetic"].ids.tolist() == found.held.ids.tolist()
-    assert first["real"] is second["real"] is found.real
+    assert np.shares_memory(first["real"].images, found.real.images)
+    assert np.shares_memory(second["real"].images, found.real.images)
     assert first["embedder"] is found.memory
     assert first["rng"] == second["rng"]
     assert first["reader"] is found.reader
@@ -124,11 +139,79 @@ def test_the_ceiling_is_real_images_in_the_synthetic_ones_place(kept):
 def test_rows_drawn_for_real_ones_are_compared_with_their_own_galaxies(kept):
     real = table(REAL)
     synthetic = real[10:40].copy()
+    synthetic["image"] = synthetic["image"] // 2 + 4
     found = judge(real, synthetic)
     assert found.record["paired"]
     assert found.held.ids.tolist() == found.synthetic.ids.tolist()
     assert not set(found.real.ids) & set(found.held.ids)
     assert len(found.held) == 30
+
+
+def test_artifacts_among_the_drawn_rows_do_not_undo_the_pairs(kept):
+    real = table(REAL)
+    real[VOTES][3:5, 2] = 0.9
+    synthetic = table(REAL, seed=1)[:40]
+    synthetic[VOTES] = real[VOTES][:40]
+    found = judge(real, synthetic)
+    assert found.record["paired"]
+    assert found.held.ids.tolist() == found.synthetic.ids.tolist()
+    assert len(found.held) == 38
+    assert found.record["excluded"]["synthetic"] == {"without their own real row": 2, "not matched": 0}
+
+
+def test_ids_of_two_columns_pair_nothing(kept):
+    synthetic = table(REAL[:40], seed=1)
+    synthetic.rename_column("id", "row_id")
+    assert not judge(table(REAL), synthetic).record["paired"]
+    synthetic.rename_column("row_id", "ID")
+    assert judge(table(REAL), synthetic).record["paired"]
+
+
+def test_a_galaxy_that_is_there_twice_is_refused(kept):
+    real, synthetic = table(REAL), table(REAL[:40], ids="s", seed=1)
+    with pytest.raises(ConditionError, match=r"120 id\(s\) of the real rows occur more than once \('r0', 'r1'"):
+        judge(vstack([real, real]), synthetic)
+    training = table(REAL, ids="t", seed=2)
+    with pytest.raises(ConditionError, match=r"120 id\(s\) of the training rows occur more than once \('t0'"):
+        judge(real, synthetic, training=vstack([training, training]))
+
+
+def test_images_that_occur_twice_are_told(kept):
+    real = table(REAL)
+    synthetic = table(REAL[:40], ids="s", seed=1)
+    with pytest.raises(ConditionError, match="are among the real ones, whatever their ids"):
+        judge(real, synthetic, training=table(REAL, ids="t"))
+    found = judge(real, synthetic)
+    assert set(found.record["copies"].values()) == {0}
+    synthetic["image"] = real["image"][:40]
+    with pytest.warns(SeenRowsWarning, match="synthetic images that are real ones"):
+        found = judge(real, synthetic)
+    assert found.record["copies"]["synthetic images that are real ones"] > 0
+
+
+def test_evaluate_names_its_options():
+    ours, theirs = (inspect.signature(function).parameters for function in (evaluate, assess))
+    assert set(ours) - set(theirs) == {"report", "blind", "overwrite"}
+    for name, parameter in theirs.items():
+        assert (ours[name].default, ours[name].annotation) == (parameter.default, parameter.annotation)
+
+
+def test_more_rows_than_there_are(kept):
+    with pytest.raises(ConditionError, match="n = 41 rows of each set; the tables have rows for 40 at most: give n=40"):
+        judge(table(REAL), table(REAL[:40], ids="s", seed=1), n=41)
+
+
+def test_sets_that_can_not_be_grouped_are_told(kept):
+    real = table(REAL)
+    real.remove_column(VOTES)
+    with pytest.warns(UngroupedWarning, match="the real rows have neither"):
+        found = judge(real, table(REAL[:40], ids="s", seed=1), groups="auto")
+    assert found.record["note"].startswith("not grouped: the synthetic rows have votes or prompts")
+
+
+def test_one_evaluator_by_its_name(kept):
+    found = judge(table(REAL), table(REAL[:40], ids="s", seed=1), evaluators="kept")
+    assert found.record["evaluators"] == ["kept"]
 
 
 def test_ids_that_are_row_numbers_pair_nothing(kept):
@@ -171,6 +254,7 @@ def test_without_any_conditions_all_is_one_group(kept):
     found = judge(real, synthetic, evaluators=["kept", "consistency"], groups="auto")
     assert found.groups == {}
     assert found.reader is None
+    assert found.record["seen"] == {}  # nobody reads
     assert len(found.synthetic) == 40
     notes = found.table["note"][found.table["evaluator"] == "consistency"]
     assert all("nothing is known" in note for note in notes)
@@ -188,7 +272,7 @@ def test_consistency_reads_with_the_reader_that_was_given(kept):
 def test_training_rows_are_the_reference(kept):
     training = table(REAL[:30], ids="t", seed=2)
     found = judge(table(REAL), table(REAL[:40], ids="s", seed=1), training=training)
-    assert kept.calls[0]["reference"] is found.training
+    assert np.shares_memory(kept.calls[0]["reference"].images, found.training.images)
     assert len(found.training) == found.record["training"] == 30
 
 
@@ -214,11 +298,24 @@ def test_reconstructions_by_weights(kept, tiny_weights):
     assert np.isfinite(found.table["reconstruction"][0])
 
 
-@pytest.mark.parametrize(("ids", "why"), [("x", "shows 0 of the 40"), (None, "because the real rows have no ids")])
-def test_reconstructions_of_other_rows_are_refused(kept, ids, why):
-    real = table(REAL, ids="r" if ids else None)
+@pytest.mark.parametrize(
+    ("ids", "others", "why"),
+    [
+        ("r", "x", "shows 0 of the 40"),
+        (None, "x", "has ids in column 'id', the real rows have no ids: nothing says which galaxy"),
+        ("r", None, "has no ids, the real rows have ids in column 'id'"),
+        (None, None, "has no ids, the real rows have no ids"),
+    ],
+)
+def test_reconstructions_of_other_rows_are_refused(kept, ids, others, why):
     with pytest.raises(ConditionError, match=why):
-        judge(real, table(REAL[:40], ids="s"), reconstructions=table(REAL, ids="x"))
+        judge(table(REAL, ids=ids), table(REAL[:40], ids="s", seed=1), reconstructions=table(REAL, ids=others))
+
+
+def test_reconstructions_that_occur_twice_are_refused(kept):
+    rebuilt = table(REAL)
+    with pytest.raises(ConditionError, match="of the reconstructed rows occur more than once"):
+        judge(table(REAL), table(REAL[:40], ids="s", seed=1), reconstructions=vstack([rebuilt, rebuilt]))
 
 
 def test_the_record_says_what_was_done(kept):
@@ -230,16 +327,14 @@ def test_the_record_says_what_was_done(kept):
     assert record["seed"] == 1
     assert record["embedder"] == "features-3"
     assert record["weights"] == [{"name": "mine", "revision": "abc"}]
-    assert record["seen"]["weights 'mine'"] is None
+    assert record["seen"] == {"weights 'mine'": None, "the reader": None}
     assert record["conditions"] == {"synthetic": VOTES, "real": VOTES}
     assert "numpy" in record["versions"]
     assert record["evaluators"] == ["kept"]
 
 
 def test_real_rows_that_the_weights_were_trained_on_are_warned_of(kept, tmp_path):
-    from astro_galaxysd.promotion import _hash
-
-    (tmp_path / "training_ids.txt").write_text("\n".join(_hash(f"r{row}") for row in range(60)))
+    write_training_ids(tmp_path, [f"r{row}" for row in range(60)])
     (tmp_path / "model_index.json").write_text("{}")
     synthetic = table(REAL[:40], ids="s", seed=1, weights=[str(tmp_path)] * 40)
     with pytest.warns(SeenRowsWarning, match=r"of 80 real rows that are compared with were among those weights"):
@@ -270,7 +365,6 @@ def test_artifacts_take_no_part(kept):
         (table(REAL), table(REAL, synthetic=np.zeros(120, bool)), {}, ConditionError, "no synthetic rows: 120 row"),
         (table(REAL, synthetic=np.ones(120, bool)), table(REAL), {}, ConditionError, "no real rows: 120 row"),
         (table(REAL), table(REAL)[:0], {}, ConditionError, "no synthetic rows: 0 row"),
-        (table(REAL), table(REAL, ids="s"), {"report": "/no/such/folder/r"}, OutputError, "doesn't exist; create it"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_before_work_starts(kept, real, synthetic, options, error, says):
@@ -292,18 +386,39 @@ def test_pixels_that_are_no_pixels_are_refused(kept):
     assert kept.calls == []
 
 
-def test_a_report_is_written_last_and_not_over_another(kept, tmp_path, monkeypatch):
-    written = ModuleType("astro_galaxysd.reporting.report")
+@pytest.fixture
+def written(monkeypatch):
+    """Reports that would have been written."""
+    from astro_galaxysd.reporting import report
+
     got = []
-    written.write_report = lambda found, folder, **options: got.append((found, folder, options))
-    monkeypatch.setitem(sys.modules, "astro_galaxysd.reporting.report", written)
+    monkeypatch.setattr(report, "write_report", lambda found, folder, **options: got.append((found, folder, options)))
+    return got
+
+
+def test_a_report_is_written_last(kept, written, tmp_path):
+    scores = evaluate(table(REAL), table(REAL[:40], ids="s", seed=1), report=tmp_path / "r", blind=True, **OPTIONS)
+    assert written[0][0].table is scores
+    assert written[0][1:] == (tmp_path / "r", {"blind": True, "overwrite": False})
+
+
+def test_a_report_that_can_not_be_written_is_refused_before_work_starts(kept, written, tmp_path):
     sides = table(REAL), table(REAL[:40], ids="s", seed=1)
-    scores = evaluate(*sides, report=tmp_path / "r", blind=True, **OPTIONS)
-    assert got[0][0].table is scores
-    assert got[0][1:] == (tmp_path / "r", {"blind": True, "overwrite": False})
-    with pytest.raises(OutputExistsError, match="exists already"):
-        evaluate(*sides, report=tmp_path, **OPTIONS)
-    assert len(got) == 1
+    with pytest.raises(OutputError, match="doesn't exist; create it"):
+        evaluate(*sides, report=tmp_path / "none" / "r", **OPTIONS)
+    old = tmp_path / "r"
+    old.mkdir()
+    for name in ("report.html", "evaluation.json"):
+        (old / name).touch()
+    with pytest.raises(OutputExistsError, match="exists already; pass overwrite=True"):
+        evaluate(*sides, report=old, **OPTIONS)
+    (old / "mine.txt").touch()
+    with pytest.raises(OutputExistsError, match="holds files that this package did not write"):
+        evaluate(*sides, report=old, overwrite=True, **OPTIONS)
+    assert kept.calls == []
+    (old / "mine.txt").unlink()
+    evaluate(*sides, report=old, overwrite=True, **OPTIONS)
+    assert len(written) == 1
 
 
 def test_features_are_kept_in_the_cache(kept, tmp_path):

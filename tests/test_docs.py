@@ -120,6 +120,7 @@ def test_benchmarks_and_figures_start(tmp_path):
         "benchmarks/run.py",
         "benchmarks/throughput.py",
         "benchmarks/import_time.py",
+        "benchmarks/evaluation.py",
         "benchmarks/judges.py",
         "docs/make_figures.py",
     ):

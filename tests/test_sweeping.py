@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from astropy.table import Table
 
 from astro_galaxysd import sweep, sweeping
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
-from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.errors import ConditionError, OutputError, UnknownNameError
+from astro_galaxysd.sweeping import read_sweep
 from astro_galaxysd.testing import example_batch
 
 N = 16
@@ -75,8 +78,69 @@ def test_what_is_finished_is_not_drawn_again(galaxies, judged, tmp_path):
 def test_the_file_of_another_sweep(galaxies, judged, tmp_path):
     out = tmp_path / "sweep.ecsv"
     sweep(galaxies, {"guidance": [1.0]}, n=N, rng=0, out=out)
-    with pytest.raises(ConditionError, match=r"sweep.ecsv belongs to another sweep .*name another"):
+    with pytest.raises(
+        ConditionError, match=r"sweep.ecsv belongs to another sweep, which differs in seed and rows; name another"
+    ):
         sweep(galaxies, {"guidance": [1.0]}, n=N, rng=1, out=out)
+    with pytest.raises(ConditionError, match="differs in reader and images"):
+        sweep(galaxies, {"guidance": [1.0]}, n=N, rng=0, out=out, reader="reporting", images="cutout")
+    others = galaxies.copy()
+    others["id"][3] = "x3"
+    with pytest.raises(ConditionError, match="differs in rows;"):
+        sweep(others, {"guidance": [1.0]}, n=N, rng=0, out=out)
+    assert len(judged) == 1
+
+
+def test_weights_that_were_trained_on_under_their_name_are_drawn_again(galaxies, judged, tiny_weights, tmp_path):
+    out, folders = tmp_path / "sweep.ecsv", [tmp_path / run / "weights" for run in ("one", "two")]
+    for folder in folders:
+        shutil.copytree(tiny_weights, folder)
+
+    def run():
+        table = sweep(galaxies, {"weights": folders}, n=N, rng=0, out=out)
+        assert table["weights"].tolist() == [str(folder) for folder in folders]
+        return [setting["weights"] for setting, *_ in judged]
+
+    assert run() == run() == [str(folder) for folder in folders]
+    changed = folders[1] / "scheduler" / "scheduler_config.json"
+    changed.write_text(changed.read_text() + " ")
+    assert run() == [str(folder) for folder in (*folders, folders[1])]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"no table", "no sweep can be read"),
+        (b"\xff\xfe\x00", "no sweep can be read"),
+        (b"# %ECSV 1.0\n# ---\n# datatype: [\n", "no sweep can be read .*or remove one that is damaged"),
+        (b"# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\n", "does not hold what a sweep has"),
+    ],
+)
+def test_a_damaged_file(galaxies, judged, tmp_path, content, says):
+    (tmp_path / "sweep.ecsv").write_bytes(content)
+    with pytest.raises(ConditionError, match=says):
+        sweep(galaxies, {"guidance": [1.0]}, n=N, rng=0, out=tmp_path / "sweep.ecsv")
+    assert judged == []
+
+
+@pytest.mark.parametrize("missing", [5, 200])
+def test_a_file_cut_short(galaxies, judged, tmp_path, missing):
+    out = tmp_path / "sweep.ecsv"
+    sweep(galaxies, {"guidance": [1.0]}, n=N, rng=0, out=out)
+    out.write_bytes(out.read_bytes()[:-missing])
+    with pytest.raises(ConditionError, match="is cut short or was changed; remove it or name another"):
+        sweep(galaxies, {"guidance": [1.0]}, n=N, rng=0, out=out)
+
+
+def test_a_file_that_can_not_be_written(galaxies, judged, tmp_path):
+    with pytest.raises(OutputError, match="doesn't exist; create it"):
+        sweep(galaxies, {"guidance": [1.0]}, n=N, rng=0, out=tmp_path / "none" / "sweep.ecsv")
+    assert judged == []
+
+
+def test_a_sweep_that_is_not_there(tmp_path):
+    with pytest.raises(ConditionError, match="none.ecsv: no sweep can be read .FileNotFoundError"):
+        read_sweep(tmp_path / "none.ecsv")
 
 
 def test_unknown_setting(galaxies, judged):
@@ -88,6 +152,29 @@ def test_unknown_setting(galaxies, judged):
 def test_nothing_to_sweep_over(galaxies, judged, over):
     with pytest.raises(ConditionError, match="nothing to sweep over; give values for some of weights, steps"):
         sweep(galaxies, over, n=N)
+
+
+def test_values_are_python_s_and_each_once(galaxies, judged):
+    table = sweep(galaxies, {"guidance": np.arange(1, 4), "steps": [2, 2, np.int64(2)]}, n=N, rng=0)
+    assert table["guidance"].tolist() == [1, 2, 3]
+    assert table["steps"].tolist() == [2, 2, 2]
+    assert {type(value) for setting, *_ in judged for value in setting.values()} == {int, str}
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"steps": 10}, r"setting 'steps' is 10; give a list of values, as in \{'steps': \[10\]\}"),
+        ({"sampler": "ddim"}, "setting 'sampler' is 'ddim'; give a list"),
+        ({"guidance": np.float64(2)}, "setting 'guidance' is .*; give a list"),
+        ({"guidance": np.array(2.0)}, "setting 'guidance' is .*; give a list"),
+        ({"guidance": [[1, 2]]}, r"setting 'guidance' has the value \[1, 2\]; give numbers or texts"),
+    ],
+)
+def test_values_that_are_no_list(galaxies, judged, over, says):
+    with pytest.raises(ConditionError, match=says):
+        sweep(galaxies, over, n=N)
+    assert judged == []
 
 
 @pytest.mark.parametrize("n", [15, 21])

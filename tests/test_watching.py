@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from astro_galaxysd.conditions.prompts import parse_prompt
+from astro_galaxysd.conditions.published import PUBLISHED_PROMPTS
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
 from astro_galaxysd.diffusion.encode import check_prompts
@@ -24,7 +25,7 @@ from astro_galaxysd.learning.recipes import make_recipe
 from astro_galaxysd.learning.trainingset import TrainingSet
 from astro_galaxysd.records import WeightCard
 from astro_galaxysd.testing import example_batch
-from astro_galaxysd.watching import PUBLISHED_PROMPTS, Watcher, fitted_reader
+from astro_galaxysd.watching import Watcher, fitted_reader
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
 HELD_BACK, DRAWN = 24, 8

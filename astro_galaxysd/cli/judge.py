@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.cli.inputs import read_named_table, use_threads
-from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.errors import ConditionError, UnknownNameError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -18,21 +19,24 @@ __all__ = ["run_evaluate", "run_sweep"]
 def run_evaluate(options: argparse.Namespace) -> int:
     """Judge, write the report, print the figures over all."""
     from astro_galaxysd.assessment import assess
-    from astro_galaxysd.images.files import rehearse_path
+    from astro_galaxysd.evaluation.curves import read_metrics
+    from astro_galaxysd.images.files import rehearse_folder
     from astro_galaxysd.images.storage import read_table
-    from astro_galaxysd.reporting.report import write_report
+    from astro_galaxysd.reporting.report import is_report, write_report
+    from astro_galaxysd.sweeping import read_sweep
 
     if not options.out:
         raise ConditionError("no output named; give -o FOLDER, for example -o report/")
-    rehearse_path(Path(options.out), options.overwrite)
+    rehearse_folder(options.out, options.overwrite, ours=is_report)
     use_threads(options.threads)
-    sweep = None if options.sweep is None else _read_sweep(options.sweep)
-    rebuilt = options.reconstructions
+    sweep = None if options.sweep is None else read_sweep(options.sweep)
+    if options.history is not None:
+        read_metrics(options.history)  # what is wrong with it is said before the work
     found = assess(
         read_named_table(options.real),
         read_named_table(options.synthetic),
         training=None if options.training is None else read_table(options.training),
-        reconstructions=read_table(rebuilt) if rebuilt is not None and Path(rebuilt).is_file() else rebuilt,
+        reconstructions=None if options.reconstructions is None else _table_or_weights(options.reconstructions),
         evaluators=options.evaluator,
         groups=None if options.groups == "none" else options.groups,
         n=options.n,
@@ -65,13 +69,18 @@ def _shared(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _read_sweep(path: str) -> Table:
-    from astropy.table import Table
+def _table_or_weights(name: str) -> Table | str:
+    """A table that was read, or weights by their name or folder."""
+    from astro_galaxysd.diffusion.components import is_weights_folder
+    from astro_galaxysd.images.storage import read_table
+    from astro_galaxysd.plugins.manager import get_registry
 
-    try:
-        return Table.read(path, format="ascii.ecsv")
-    except (OSError, ValueError) as error:
-        raise ConditionError(f"--sweep {path}: can't be read ({error}); `galaxysd sweep` writes such files") from error
+    known = get_registry().records_of("weights")
+    if name in known or is_weights_folder(Path(name).expanduser()):
+        return name
+    if not Path(name).exists():
+        raise UnknownNameError("table or weights", name, known, "The path of a table or of a weights folder will do.")
+    return read_table(name)
 
 
 def _print_figures(table: Table) -> None:
@@ -81,7 +90,8 @@ def _print_figures(table: Table) -> None:
     for row in rows:
         arrow = "higher is better" if row["higher_is_better"] else "lower is better"
         told = f"{row['value']:>9.4g} ± {row['error']:<8.2g} real {row['ceiling']:>9.4g}  {arrow}"
-        print(f"{row['metric']!s:<{width}}  {row['note'] or told}")
+        shown = row["note"] if math.isnan(row["value"]) else "  ".join(filter(None, [told, str(row["note"])]))
+        print(f"{row['metric']!s:<{width}}  {shown}")
 
 
 def run_sweep(options: argparse.Namespace) -> int:

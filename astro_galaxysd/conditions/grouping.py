@@ -6,6 +6,8 @@ prompt if they have all of its strong tags by well-sampled votes.
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ from astro_galaxysd.errors import ConditionError, UnknownNameError
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["EVERYTHING", "UNDECIDED", "Grouping", "group_rows", "leading_answers"]
+__all__ = ["EVERYTHING", "UNDECIDED", "Grouping", "UngroupedWarning", "group_rows", "leading_answers"]
 
 #: Name of the one group where rows are not grouped.
 EVERYTHING = "all"
@@ -33,6 +35,11 @@ _LEADING = ("edge_on", "spiral", "features", "round", "in_between", "cigar", "sm
 _MOST_PROMPTS = 64
 _FEWEST_EACH = 8
 _MOST_GROUPS = 256
+_WHOLE_FLOAT = re.compile(r"^([+-]?[0-9]+)\.0*$")
+
+
+class UngroupedWarning(UserWarning):
+    """Rows were not grouped, as nothing is known of what one side shows or was asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Grouping:
     answered : dict of str to ndarray, shape (M,), bool
         For every group the real rows that answer it; a real row may answer several.
     notes : dict of str to str
-        Why a group can't be answered by any real row.
+        Why a group can't be answered by any real row; of `EVERYTHING`, why rows are not grouped that could have been.
     """
 
     names: np.ndarray
@@ -64,8 +71,8 @@ def group_rows(
     how : str or None
         ``"prompt"``: rows with the same prompt, whatever its weights. ``"answer"``: rows with the same leading answer
         (`leading_answers`). ``"auto"``: by prompt where there are at most 64 different ones of 8 rows on average, else
-        by answer. Another text: a column of both tables, whose values are compared as text. None: all rows are one
-        group.
+        by answer. Another text: a column of both tables, whose values are compared as text, less blanks around it
+        and with whole floats as integers. None: all rows are one group.
     synthetic, real : Requests
         Of N synthetic and M real rows.
     synthetic_table, real_table : Table
@@ -82,10 +89,15 @@ def group_rows(
         If `how` is neither of these words nor a column of both tables.
     ConditionError
         If there are more than 256 groups.
+
+    Warns
+    -----
+    UngroupedWarning
+        If `how` is ``"auto"`` and votes or prompts are known of one side only.
     """
-    nothing_said = not (synthetic.any and real.any)
-    if how is None or (how == "auto" and nothing_said):
-        return Grouping(np.full(len(synthetic), EVERYTHING), {EVERYTHING: np.ones(len(real), dtype=bool)})
+    if how is None or (how == "auto" and not (synthetic.any and real.any)):
+        notes = {} if how is None else _told_of_one_side(synthetic, real)
+        return Grouping(np.full(len(synthetic), EVERYTHING), {EVERYTHING: np.ones(len(real), dtype=bool)}, notes)
     if how == "auto":
         different = len({_prompt_key(prompt) for prompt in set(synthetic.prompts)})
         few = different <= _MOST_PROMPTS and different * _FEWEST_EACH <= len(synthetic)
@@ -102,6 +114,20 @@ def group_rows(
             "'answer', or by a column with fewer values"
         )
     return found
+
+
+def _told_of_one_side(synthetic: Requests, real: Requests) -> dict[str, str]:
+    if synthetic.any == real.any:
+        return {}
+    known, unknown = ("synthetic", "real") if synthetic.any else ("real", "synthetic")
+    note = f"not grouped: the {known} rows have votes or prompts, the {unknown} rows have neither"
+    warnings.warn(
+        f"{note}, so that sets of different mixtures are compared; give both votes or prompts, or groups=COLUMN, a "
+        "column of both tables",
+        UngroupedWarning,
+        stacklevel=5,
+    )
+    return {EVERYTHING: note}
 
 
 def leading_answers(requests: Requests) -> np.ndarray:
@@ -168,4 +194,4 @@ def _text_column(table: Table, name: str, other: Table) -> np.ndarray:
     if name not in table.colnames:
         known = ["auto", "prompt", "answer", *(column for column in table.colnames if column in other.colnames)]
         raise UnknownNameError("groups", name, known, "A column must be in both tables.")
-    return np.array([value or "" for value in texts(table[name])], dtype=str)
+    return np.array([_WHOLE_FLOAT.sub(r"\1", (value or "").strip()) for value in texts(table[name])], dtype=str)

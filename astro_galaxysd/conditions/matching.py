@@ -47,6 +47,8 @@ class Matched:
         Of every group, also of those without any row.
     paired : bool
         Whether `held` are the very galaxies that the synthetic rows were drawn for.
+    unpaired : int
+        Synthetic rows that were left out because no such galaxy is among the real rows of their group.
     """
 
     synthetic: np.ndarray
@@ -55,13 +57,14 @@ class Matched:
     groups: np.ndarray
     counts: dict[str, Counts]
     paired: bool
+    unpaired: int = 0
 
     def __len__(self) -> int:
         return len(self.synthetic)
 
 
 def pair_by_id(synthetic_ids: list[str], real_ids: list[str], grouping: Grouping) -> np.ndarray | None:
-    """Real row of the same id for each synthetic row.
+    """Real row of the same id for each synthetic row, where it answers what the synthetic row asks for.
 
     Parameters
     ----------
@@ -72,15 +75,16 @@ def pair_by_id(synthetic_ids: list[str], real_ids: list[str], grouping: Grouping
     Returns
     -------
     ndarray, shape (N,), int, or None
-        None if an id is not that of a real row, if two rows have the same, or if most real rows do not answer what
-        the synthetic row of the same id asks for.
+        -1 where there is none. None if most synthetic rows have none, or two have the same id.
     """
-    row_of = {identifier: row for row, identifier in enumerate(real_ids)}
-    if len(set(synthetic_ids)) < len(synthetic_ids) or not all(name in row_of for name in synthetic_ids):
+    if len(set(synthetic_ids)) < len(synthetic_ids):
         return None
-    pairs = np.array([row_of[name] for name in synthetic_ids], dtype=int)
-    answer = [name and grouping.answered[name][row] for name, row in zip(grouping.names, pairs, strict=True)]
-    return pairs if 2 * sum(map(bool, answer)) >= len(pairs) > 0 else None
+    row_of = {identifier: row for row, identifier in enumerate(real_ids)}
+    pairs = np.array([row_of.get(name, -1) for name in synthetic_ids], dtype=int)
+    for row, (name, pair) in enumerate(zip(grouping.names, pairs, strict=True)):
+        if not (name and grouping.answered[name][pair]):
+            pairs[row] = -1
+    return pairs if 2 * int((pairs >= 0).sum()) >= len(pairs) > 0 else None
 
 
 def match_rows(
@@ -97,7 +101,7 @@ def match_rows(
     rng : Generator
         Chooses the rows.
     pairs : ndarray, shape (N,), int, optional
-        From `pair_by_id`: these real rows stand in the synthetic ones' place.
+        From `pair_by_id`: these real rows stand in the synthetic ones' place; synthetic rows without one are left out.
     n : int, optional
         Keep this many of each set, by lot.
 
@@ -125,7 +129,8 @@ def match_rows(
         name: Counts(int((grouping.names == name).sum()), size, int((groups == name).sum()))
         for name, size in sizes.items()
     }
-    return Matched(synthetic[kept], real[kept], held[kept], groups, counts, pairs is not None)
+    unpaired = 0 if pairs is None else int((pairs < 0).sum())
+    return Matched(synthetic[kept], real[kept], held[kept], groups, counts, pairs is not None, unpaired)
 
 
 def _split(rows: np.ndarray, pool: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,8 +143,9 @@ def _split_pairs(
     rows: np.ndarray, pool: np.ndarray, pairs: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Synthetic rows with their own galaxies; real rows that nothing was drawn for are compared with first."""
+    rows = rows[(pairs[rows] >= 0) & pool[pairs[rows]]]
     drawn_for = np.zeros(len(pool), dtype=bool)
-    drawn_for[pairs] = True
+    drawn_for[pairs[pairs >= 0]] = True
     others = rng.permutation(np.flatnonzero(pool & ~drawn_for))
     size = min(len(rows), (len(rows) + len(others)) // 2)
     spare = pairs[rows[size:]]

@@ -26,7 +26,16 @@ from astro_galaxysd.conditions.tree import ANSWERS, INDEX, QUESTIONS
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["ASKED", "Requests", "answers_asked", "known_fractions", "read_requests", "votes_of_prompt"]
+__all__ = [
+    "ASKED",
+    "Requests",
+    "answers_asked",
+    "known_fractions",
+    "named_fractions",
+    "read_requests",
+    "told_by_prompts",
+    "votes_of_prompt",
+]
 
 #: Least fraction with which an answer counts as asked for, as in the published prompts.
 ASKED = 0.5
@@ -178,6 +187,36 @@ def known_fractions(requests: Requests) -> np.ndarray:
         known[:, columns] &= well_sampled(requests.votes, question)[:, None]
     named = np.isfinite(_votes_of_prompts(requests.prompts)) & np.isfinite(requests.votes)
     return np.asarray(known | named)
+
+
+def told_by_prompts(requests: Requests) -> np.ndarray:
+    """Rows of which nothing is known but what their prompts say.
+
+    Returns
+    -------
+    ndarray, shape (N,), bool
+    """
+    tagged = _votes_of_prompts(requests.prompts)
+    same = (tagged == requests.votes) | (np.isnan(tagged) & np.isnan(requests.votes))
+    return np.asarray(same.all(axis=1) & np.isfinite(tagged).any(axis=1))
+
+
+def named_fractions(requests: Requests) -> np.ndarray:
+    """Fractions that weighted prompts tell: of rows with votes, the prompts that would be written from them.
+
+    A tag without a weight tells no fraction: 0.75 is what such galaxies have on average, not what this one has.
+
+    Returns
+    -------
+    ndarray, shape (N, 37), bool
+    """
+    told = told_by_prompts(requests)
+    written = _written(requests.votes, ~told)
+    prompts = [own if by else new for own, new, by in zip(requests.prompts, written, told, strict=True)]
+    weighted = np.zeros(requests.votes.shape, dtype=bool)
+    for row, prompt in enumerate(prompts):
+        weighted[row, [INDEX[key] for key, weight in known_tags(prompt).items() if weight != 1]] = True
+    return np.asarray(weighted & np.isfinite(requests.votes))
 
 
 def answers_asked(requests: Requests, *, threshold: float = ASKED) -> np.ndarray:

@@ -1,34 +1,46 @@
 r"""Do images show what was asked for? A reader of votes looks at them; agreement with errors comes out.
 
-An answer is found in an image if it is the reader's first choice in its question, and so is every answer on the way
-to it, as a volunteer would have clicked. With :math:`n_a` images that were asked for answer a (a fraction of at least
-0.5 in a well-sampled question, Willett et al. 2013, or a tag of the prompt) and :math:`k_a` of them in which it is
-found,
+With :math:`n_a` images that were asked for answer a (a fraction of at least 0.5 in a well-sampled question, Willett et
+al. 2013, or a tag of the prompt) and :math:`k_a` of them in which the reader finds it
+(`astro_galaxysd.evaluation.votes.answers_found`),
 
 - consistency of a :math:`k_a / n_a`, and over all the mean over answers with at least 8 such images (agreement with
   the condition as Astolfi et al. 2024 ask for it; by answers of the tree it is ours),
 - chance: the same mean, of the shares of *all* images in which each answer is found. It is what images score that
-  ignore their prompts, or whose prompts were shuffled,
+  ignore their prompts, or whose prompts were shuffled: a baseline for consistency, neither better high nor low
+  (`higher_is_better` is that of consistency),
 - vote_rmse: root mean square of fractions read less fractions asked for,
 - calibration_error: :math:`\sum_b (n_b / n) |\overline{read}_b - \overline{asked}_b|` over ten bins b of the fraction
   asked for (Naeini et al. 2015, with fractions in place of confidences).
 
 Real images with their own votes go through the same functions: that is the ceiling, which the reader's own errors
 and the volunteers' keep below 1. The reader must have seen neither a synthetic image nor a row that is evaluated.
+
+Votes ask for all answers of a question, a prompt only for those it names, and these are the harder ones to read: of
+rows that are compared with prompts (`told_alike`) only those fractions count that a weighted prompt of their votes
+would name. Tags without a weight ask for no fraction; then vote_rmse and calibration_error are NaN.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.conditions.requests import answers_asked, known_fractions, read_requests
-from astro_galaxysd.conditions.tree import ANSWERS, INDEX, QUESTION_OF, QUESTIONS
-from astro_galaxysd.errors import ConditionError, WeightsError
-from astro_galaxysd.evaluation.calibration import CalibrationCurve, bin_of, calibration_curve, calibration_error
-from astro_galaxysd.evaluation.scores import Score, bootstrap, not_computed, score_table
+from astro_galaxysd.conditions.requests import (
+    Requests,
+    answers_asked,
+    known_fractions,
+    named_fractions,
+    read_requests,
+    told_by_prompts,
+)
+from astro_galaxysd.conditions.tree import ANSWERS, INDEX
+from astro_galaxysd.evaluation.calibration import bin_of, calibration_error
+from astro_galaxysd.evaluation.distributions import check_resamples
+from astro_galaxysd.evaluation.scores import Score, bootstrap, not_computed, score_table, share_error
+from astro_galaxysd.evaluation.votes import Reader, answers_found, read_votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,39 +50,22 @@ if TYPE_CHECKING:
     from astro_galaxysd.plugins.protocols import Embedder
     from astro_galaxysd.records import ImageBatch
 
-__all__ = [
-    "FEWEST_ASKED",
-    "CalibrationCurve",
-    "ConsistencyEvaluator",
-    "Reader",
-    "answers_found",
-    "calibration_curve",
-    "calibration_error",
-    "read_votes",
-    "told_alike",
-]
+__all__ = ["FEWEST_ASKED", "ConsistencyEvaluator", "Reader", "fractions_asked", "told_alike"]
 
 #: Images that must be asked for an answer before its share is stated.
 FEWEST_ASKED = 8
 #: Keys of a batch's meta: the answers over which consistency is a mean, and those whose fractions are compared.
 _ANSWERS, _FRACTIONS = "consistency_answers", "consistency_fractions"
+#: True: only what weighted prompts name is compared.
+_NAMED = "consistency_by_prompts"
 _NOTHING_ASKED = "nothing is known of what the images were asked for"
 
 
-class Reader(Protocol):
-    """Reads votes off images."""
-
-    revision: str
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Map (N, H, W, 3) uint8 to conditional fractions (N, 37) in [0, 1]."""
-        ...
-
-
 def told_alike(*batches: ImageBatch) -> tuple[ImageBatch, ...]:
-    """Make figures of several batches means over the same answers.
+    """Make figures of several batches means over the same answers, and of fractions told in the same way.
 
-    Rows that ask for the same in the main differ in the rest: a mean over other answers would be no ceiling.
+    Rows that ask for the same in the main differ in the rest: a mean over other answers would be no ceiling. Where some
+    rows are told by prompts alone, the votes of all others count as far as a weighted prompt would name them.
 
     Parameters
     ----------
@@ -79,86 +74,50 @@ def told_alike(*batches: ImageBatch) -> tuple[ImageBatch, ...]:
     Returns
     -------
     tuple of ImageBatch
-        With the answers that at least 8 images of every batch ask for, or give fractions of, in their meta.
+        With the answers that at least 8 images of every batch ask for, or give fractions of, in their meta, and
+        whether fractions are told by prompts.
     """
     requests = [read_requests(batch.conditions) for batch in batches]
     asked = np.min([answers_asked(one).sum(axis=0) for one in requests], axis=0) >= FEWEST_ASKED
-    known = np.min([known_fractions(one).sum(axis=0) for one in requests], axis=0) >= FEWEST_ASKED
+    named = any(told_by_prompts(one).any() for one in requests)
+    known = np.min([_compared(one, named).sum(axis=0) for one in requests], axis=0) >= FEWEST_ASKED
     keys = np.array([answer.key for answer in ANSWERS])
-    told = {_ANSWERS: keys[asked].tolist(), _FRACTIONS: keys[known].tolist()}
+    told = {_ANSWERS: keys[asked].tolist(), _FRACTIONS: keys[known].tolist(), _NAMED: named}
     return tuple(dataclasses.replace(batch, meta=batch.meta | told) for batch in batches)
+
+
+def fractions_asked(batch: ImageBatch) -> np.ndarray:
+    """Fractions that what is read in the images is compared with.
+
+    Parameters
+    ----------
+    batch : ImageBatch
+        As `ConsistencyEvaluator.evaluate` takes it; of one from `told_alike` those that all batches tell.
+
+    Returns
+    -------
+    ndarray, shape (N, 37), float64
+        NaN where no fraction was asked for.
+
+    Raises
+    ------
+    ConditionError
+        If conditions can't be read.
+    """
+    requests = read_requests(batch.conditions)
+    named = batch.meta.get(_NAMED, bool(told_by_prompts(requests).any()))
+    return np.where(_compared(requests, named) & _columns(batch, _FRACTIONS), requests.votes, np.nan)
+
+
+def _compared(requests: Requests, named: bool) -> np.ndarray:
+    known = known_fractions(requests)
+    return known & named_fractions(requests) if named else known
 
 
 def _columns(batch: ImageBatch, name: str) -> np.ndarray:
     """Answers that enter, by the batch's meta; all where it says nothing."""
     keys = batch.meta.get(name, INDEX)
     return np.array([answer.key in keys for answer in ANSWERS])
-
-
-def answers_found(read: np.ndarray) -> np.ndarray:
-    """Answers that a reader finds: first choice in their question, like every answer on the way to it.
-
-    Parameters
-    ----------
-    read : ndarray, shape (N, 37), float
-        Conditional fractions in the order of `tree.ANSWERS`; all finite.
-
-    Returns
-    -------
-    ndarray, shape (N, 37), bool
-    """
-    found = np.zeros(read.shape, dtype=bool)
-    for question in QUESTIONS:
-        columns = np.array([INDEX[answer.key] for answer in question.answers])
-        first = columns[read[:, columns].argmax(axis=1)]
-        found[np.arange(len(read)), first] = True
-    for answer in ANSWERS:
-        question = QUESTION_OF[answer.key]
-        while question.parent:
-            found[:, INDEX[answer.key]] &= _first(read, question.parent)
-            question = QUESTION_OF[question.parent]
-    return found
-
-
-def _first(read: np.ndarray, key: str) -> np.ndarray:
-    columns = np.array([INDEX[answer.key] for answer in QUESTION_OF[key].answers])
-    return np.asarray(columns[read[:, columns].argmax(axis=1)] == INDEX[key])
-
-
-def read_votes(reader: Reader, images: np.ndarray, embedder: Embedder | None = None) -> np.ndarray:
-    """What a reader sees, remembered where the embedder is a `Memory`.
-
-    Parameters
-    ----------
-    reader : Reader
-        What it saw is remembered by its ``revision``; without one it looks again every time.
-    images : ndarray, shape (N, H, W, 3), uint8
-    embedder : Embedder, optional
-
-    Returns
-    -------
-    ndarray, shape (N, 37), float64
-
-    Raises
-    ------
-    WeightsError
-        If the reader does not give one finite fraction for every answer of every image.
-    """
-    from astro_galaxysd.evaluation.memory import remembered
-
-    def measure(some: np.ndarray) -> np.ndarray:
-        votes = np.asarray(reader.predict(some), dtype=np.float64)
-        if votes.shape != (len(some), len(ANSWERS)) or not np.isfinite(votes).all():
-            bad = "" if np.isfinite(votes).all() else " with values that are not finite"
-            raise WeightsError(
-                f"the reader {type(reader).__name__} gave votes of shape {votes.shape}{bad} for {len(some)} images; "
-                f"it must give ({len(some)}, {len(ANSWERS)}) finite fractions: use another reader"
-            )
-        return votes
-
-    revision = getattr(reader, "revision", "")
-    known = remembered(embedder, f"reader-{revision}", measure, images) if revision else measure(images)
-    return np.asarray(known, dtype=np.float64)
 
 
 class ConsistencyEvaluator:
@@ -175,16 +134,9 @@ class ConsistencyEvaluator:
     ----------
     reader : Reader or None
         May be set.
-
-    Raises
-    ------
-    ConditionError
-        If `n_bootstrap` is below 2.
     """
 
     def __init__(self, reader: Reader | None = None, *, n_bootstrap: int = 100) -> None:
-        if n_bootstrap < 2:
-            raise ConditionError(f"n_bootstrap is {n_bootstrap}; a standard deviation needs at least 2 resamples")
         self.reader: Any = reader
         self.n_bootstrap = n_bootstrap
 
@@ -222,10 +174,11 @@ class ConsistencyEvaluator:
         Raises
         ------
         ConditionError
-            If conditions can't be read.
+            If conditions can't be read, or `n_bootstrap` is below 2.
         WeightsError
             If the reader can't be loaded or does not give fractions.
         """
+        check_resamples(self.n_bootstrap)
         requests = read_requests(synthetic.conditions)
         asked, known = answers_asked(requests), known_fractions(requests)
         if not known.any():
@@ -236,9 +189,8 @@ class ConsistencyEvaluator:
             self.reader = ImageReader.load("reporting")
         read = read_votes(self.reader, synthetic.images, embedder)
         generator = np.random.default_rng(rng)
-        found, compared = answers_found(read), known & _columns(synthetic, _FRACTIONS)
-        rows = self._agreement(asked, found, _columns(synthetic, _ANSWERS), len(real), generator)
-        rows += self._calibration(np.where(compared, requests.votes, np.nan), read, len(real), generator)
+        rows = self._agreement(asked, answers_found(read), _columns(synthetic, _ANSWERS), len(real), generator)
+        rows += self._calibration(fractions_asked(synthetic), read, len(real), generator)
         return score_table(rows)
 
     def _agreement(
@@ -254,7 +206,7 @@ class ConsistencyEvaluator:
         a, f = asked[:, many], found[:, many]
         overall = self._row("consistency", lambda r: _macro(a[r], f[r]), len(a), n_real, n, rng, better=True)
         if overall.error == 0:  # all or none fit: resamples don't know that n images are not infinitely many
-            overall = overall._replace(error=_binomial_error(round(overall.value * n), n))
+            overall = overall._replace(error=share_error(round(overall.value * n), n))
         if bool((a == a[0]).all()):
             note = "all images are asked for the same, so that ignoring the prompt can't be told from following it"
             chance = not_computed("chance", "all", note, n_real, n, True)
@@ -266,6 +218,7 @@ class ConsistencyEvaluator:
         n = int(np.isfinite(asked).any(axis=1).sum())
         if n < FEWEST_ASKED:
             note = f"{n} images have fractions to compare with; at least {FEWEST_ASKED} are needed"
+            note += " (a tag without a weight asks for none)"
             names = ("vote_rmse", "calibration_error")
             return [not_computed(name, "all", note, n_real, n, False) for name in names]
         squares = (asked - read) ** 2
@@ -306,13 +259,7 @@ def _share(key: str, asked: np.ndarray, found: np.ndarray, n_real: int) -> Score
     if n < FEWEST_ASKED:
         note = f"{n} image{'s' if n > 1 else ''} asked for it; at least {FEWEST_ASKED} are needed"
         return not_computed("consistency", key, note, n_real, n, True)
-    return Score("consistency", key, hits / n, _binomial_error(hits, n), n_real, n, True)
-
-
-def _binomial_error(hits: int, n: int) -> float:
-    """Error of a share after Agresti & Coull (1998), which is not 0 where all or none fit."""
-    adjusted = (hits + 2) / (n + 4)
-    return float(np.sqrt(adjusted * (1 - adjusted) / (n + 4)))
+    return Score("consistency", key, hits / n, share_error(hits, n), n_real, n, True)
 
 
 def _nothing(n_real: int, n_synthetic: int) -> list[Score]:

@@ -28,6 +28,7 @@ from functools import lru_cache
 import numpy as np
 
 from astro_galaxysd.errors import ImageError
+from astro_galaxysd.evaluation.cutouts import check_images, outer_frame
 
 __all__ = ["SMALLEST_SIDE", "describe", "descriptor_names"]
 
@@ -46,7 +47,6 @@ _RAMP = np.float32(0.5)  # width of an isophote, in units of its level
 _APERTURES = (0.12, 0.25, 0.45)
 _PEAKS = 32
 _CHUNK = 64
-_FRAME = 16
 _LIGHT = (np.arange(-510, 511) / 510).astype(np.float32)
 _BENT = np.arcsinh(_LIGHT / _SOFTENING).astype(np.float32)
 
@@ -74,13 +74,9 @@ def describe(images: np.ndarray) -> np.ndarray:
     >>> describe(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, len(descriptor_names()))
     True
     """
-    images = np.asarray(images)
-    square = images.ndim == 4 and images.shape[1] == images.shape[2] and images.shape[3] == 3
-    if not square or not len(images) or images.dtype != np.uint8 or images.shape[1] < SMALLEST_SIDE:
-        raise ImageError(
-            f"images are {images.dtype} of shape {images.shape}; descriptors need uint8 (N, H, H, 3) with N at least 1 "
-            f"and H at least {SMALLEST_SIDE}"
-        )
+    height, width = check_images(images, "a description", SMALLEST_SIDE).shape[1:3]
+    if height != width:
+        raise ImageError(f"images of {height}x{width} px are not square; cut out squares about the galaxy")
     # In chunks that stay in the processor's cache: four times as fast as all at once.
     pieces = [_describe_chunk(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)]
     return np.concatenate([np.concatenate(list(piece.values()), axis=1) for piece in pieces]).astype(np.float32)
@@ -102,7 +98,6 @@ class _Geometry:
     radius: np.ndarray  # (H, H), in units of the side
     rings: np.ndarray  # (H * H, rings), columns sum to 1
     apertures: np.ndarray  # (H * H, apertures), 0 or 1
-    frame: np.ndarray  # (H, H) bool
     shrink: np.ndarray  # (_PEAKS, H), rows sum to 1
 
 
@@ -114,16 +109,13 @@ def _geometry(side: int) -> _Geometry:
     ring = np.minimum((radius * 2 * _RINGS).astype(int), _RINGS)  # the corners, beyond 1/2, belong to none
     rings = (ring.reshape(-1, 1) == np.arange(_RINGS)).astype(np.float32)
     apertures = (radius.reshape(-1, 1) < np.array(_APERTURES)).astype(np.float32)
-    frame = np.zeros((side, side), dtype=bool)
-    width = max(1, side // _FRAME)
-    frame[:width] = frame[-width:] = frame[:, :width] = frame[:, -width:] = True
     corners, weights = _circles(side, centre)
     edges = np.linspace(0, side, _PEAKS + 1)
     pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     shrink = np.clip(overlap, 0, None) * (_PEAKS / side)
     rings /= np.maximum(rings.sum(axis=0), 1)
-    return _Geometry(corners, weights, radius, rings, apertures, frame, shrink.astype(np.float32))
+    return _Geometry(corners, weights, radius, rings, apertures, shrink.astype(np.float32))
 
 
 def _circles(side: int, centre: float) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +136,7 @@ def _describe_chunk(images: np.ndarray) -> dict[str, np.ndarray]:
     n, side = len(images), images.shape[1]
     geometry = _geometry(side)
     # medians are whole or half grey levels, so light has 1021 possible values: tables are faster than arithmetic
-    twice = (2 * np.median(images[:, geometry.frame], axis=1)).astype(np.int16)
+    twice = (2 * np.median(images[:, outer_frame(side, side)], axis=1)).astype(np.int16)
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.int16)
     steps = 2 * planes - twice[:, :, None, None] + 510
     light, bent = _LIGHT[steps], _BENT[steps]

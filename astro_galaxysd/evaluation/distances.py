@@ -45,7 +45,7 @@ def diversity_of_rows(cosines: np.ndarray, rows: np.ndarray) -> float:
 
 
 def frechet(first: np.ndarray, second: np.ndarray) -> float:
-    """Frechet distance of the Gaussians that have the samples' means and covariances.
+    r"""Frechet distance of the Gaussians that have the samples' means and covariances.
 
     Parameters
     ----------
@@ -56,8 +56,22 @@ def frechet(first: np.ndarray, second: np.ndarray) -> float:
     -------
     float
         0 or more, in squared units of the points.
+
+    Notes
+    -----
+    For n + m < d no matrix of d x d is made: with centred points A and B, :math:`\operatorname{tr} (\Sigma_A
+    \Sigma_B)^{1/2}` is the sum of the singular values of :math:`A B^T / \sqrt{(n - 1)(m - 1)}`.
     """
-    return frechet_of_moments(*moments(first), *moments(second))
+    if len(first) + len(second) >= first.shape[1]:
+        return frechet_of_moments(*moments(first), *moments(second))
+    (one, a), (two, b) = ((points.mean(axis=0), _scaled(points)) for points in (first, second))
+    overlap = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return float(max(((one - two) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * overlap, 0.0))
+
+
+def _scaled(points: np.ndarray) -> np.ndarray:
+    """Points about their mean, scaled so that their products are the covariance."""
+    return np.asarray((points - points.mean(axis=0)) / np.sqrt(len(points) - 1))
 
 
 def moments(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,8 @@ images: more than the real images' value is not better, only different (noise is
 
 Errors are found as in `astro_galaxysd.evaluation.realism`: recall and coverage from random halves of both batches, the
 others by leaving out groups. Against the spread of samples drawn again and again they are 0.85 to 1.3 times as large,
-those of recall and coverage up to 1.8 times where nearly all real images are met.
+those of recall and coverage up to 1.8 times where nearly all real images are met, and never less than those of shares
+of independent images.
 """
 
 from __future__ import annotations
@@ -26,8 +27,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astro_galaxysd.evaluation.neighbours import counts_within, directions, k_nearest_radii
-from astro_galaxysd.evaluation.realism import check_settings, groups_for, half_samples
-from astro_galaxysd.evaluation.scores import Kept, Score, half_spread, jackknife, leave_out, not_computed, score_table
+from astro_galaxysd.evaluation.realism import at_least, check_settings, fewest, groups_for
+from astro_galaxysd.evaluation.scores import (
+    Kept,
+    Score,
+    half_spread,
+    halves,
+    jackknife,
+    leave_out,
+    not_computed,
+    score_table,
+)
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -70,7 +80,8 @@ class DiversityEvaluator:
         Parameters
         ----------
         real, synthetic : ImageBatch
-            More than `nearest_k` images each, else figures are NaN with a note.
+            At least 4 (`nearest_k` + 1) of each for recall and coverage, 2 synthetic ones for the others; else these
+            are NaN with a note.
         reference : ImageBatch, optional
             Not used.
         embedder : Embedder, optional
@@ -95,21 +106,21 @@ class DiversityEvaluator:
     def _scores(self, real: np.ndarray, synthetic: np.ndarray, rng: np.random.Generator) -> Iterator[Score]:
         n, m, k = len(real), len(synthetic), self.nearest_k
         kept = leave_out(n, m, rng, self.n_groups)
-        parts = half_samples(n, m, k, rng, self.n_groups)
         few = leave_out(n, m, rng, groups_for(synthetic, self.n_groups))
         figures: dict[str, tuple[float, float]] = {}
         if m > 1:
             figures["pairwise_distance"] = jackknife(_pairwise_distance(synthetic, kept.synthetic), kept)
             figures["vendi"] = jackknife(_vendi_share(synthetic, few.synthetic), few)
-        if m > k:
-            figures["recall"] = half_spread(_recall(real, synthetic, parts, k))
-        if n > k:
-            figures["coverage"] = half_spread(_coverage(real, synthetic, parts, k))
-        note = f"{n} real and {m} synthetic images; needs more than {k} of each"
+        if min(n, m) >= fewest(k):
+            parts = halves(n, m, rng, self.n_groups)
+            figures["recall"] = at_least(*half_spread(_recall(real, synthetic, parts, k)), n)
+            figures["coverage"] = at_least(*half_spread(_coverage(real, synthetic, parts, k)), n)
         for metric in METRICS:
             if metric in figures:
                 yield Score(metric, "all", *figures[metric], n, m, True)
             else:
+                needed = f"{fewest(k)} of each" if metric in ("recall", "coverage") else "2 synthetic ones"
+                note = f"{n} real and {m} synthetic images; at least {needed} are needed"
                 yield not_computed(metric, "all", note, n, m, True)
 
 

@@ -15,28 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.errors import ConditionError, PluginError, UnknownNameError, WeightsError
-from astro_galaxysd.evaluation.memory import check_features, check_images
+from astro_galaxysd.evaluation.cutouts import check_images
+from astro_galaxysd.evaluation.memory import check_features
 from astro_galaxysd.evaluation.preprocessing import read_preprocessing
-from astro_galaxysd.evaluation.visionmodels import HUB_NAME, VisionModel, fetch_model, folder_revision, load_model
+from astro_galaxysd.evaluation.visionmodels import HUB_NAME, VisionModel, fetch_model, load_model, model_revision
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.plugins.protocols import Embedder
 
 if TYPE_CHECKING:
     from astro_galaxysd.plugins.manager import Registered
 
-__all__ = ["DEFAULT_EMBEDDER", "FunctionEmbedder", "TransformersEmbedder", "default_embedder", "make_embedder"]
+__all__ = ["DEFAULT_EMBEDDER", "FunctionEmbedder", "TransformersEmbedder", "make_embedder"]
 
 #: Name of our own embedder.
 DEFAULT_EMBEDDER = "galaxysd"
 _VERSION = 1  # of how images are prepared and features read; counted up when it changes
-
-
-def default_embedder() -> Embedder:
-    """Our own embedder, `astro_galaxysd.evaluation.embedding.GalaxyEmbedder`."""
-    from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
-
-    embedder: Embedder = GalaxyEmbedder()
-    return embedder
 
 
 def make_embedder(spec: str | os.PathLike[str] | Callable[[np.ndarray], Any] | Embedder | None = None) -> Embedder:
@@ -45,7 +38,7 @@ def make_embedder(spec: str | os.PathLike[str] | Callable[[np.ndarray], Any] | E
     Parameters
     ----------
     spec : str, path, callable, Embedder or None
-        None or ``"galaxysd"``: our own. A name that a plug-in offers (``galaxysd plugins``). A folder of a
+        None: our own, ``"galaxysd"``. A name that a plug-in offers (``galaxysd plugins``). A folder of a
         transformers vision model, or its name on the Hugging Face Hub, ``"facebook/dinov2-small"``, with
         ``"@revision"`` behind it if it should be pinned. A function of images, shape (N, H, W, 3), uint8, that gives
         features, shape (N, D). Or an embedder, which is given back.
@@ -69,8 +62,8 @@ def make_embedder(spec: str | os.PathLike[str] | Callable[[np.ndarray], Any] | E
     >>> embedder.embed(np.zeros((2, 8, 8, 3), np.uint8)).shape
     (2, 3)
     """
-    if spec is None or spec == DEFAULT_EMBEDDER:
-        return default_embedder()
+    if spec is None:
+        spec = DEFAULT_EMBEDDER
     if isinstance(spec, type):
         raise PluginError(f"{spec.__qualname__} is a class; give an object of it as embedder")
     if isinstance(spec, Embedder):
@@ -89,16 +82,25 @@ def _named(name: str) -> Embedder:
     known = registry.records_of("embedder")
     if name in known:
         return _PluginEmbedder(registry.create("embedder", name), registry.find("embedder", name))
+    with suppress(UnknownNameError):
+        registry.find("embedder", name)  # two plug-ins may offer it
+    if name == DEFAULT_EMBEDDER:
+        return _galaxy_embedder()
     folder = Path(name).expanduser()
     if folder.is_dir():
         return TransformersEmbedder(folder)
     if match := HUB_NAME.fullmatch(name):
         return TransformersEmbedder(match[1], revision=match[2])
-    with suppress(UnknownNameError):
-        registry.find("embedder", name)  # two plug-ins may offer it
     broken = "".join(f" Plug-in {failure.name} is broken." for failure in registry.failures)
     hint = f"A folder of a transformers model or its name on the Hub, organisation/model, will do too.{broken}"
-    raise UnknownNameError("embedder", name, [DEFAULT_EMBEDDER, *known], hint)
+    raise UnknownNameError("embedder", name, dict.fromkeys([DEFAULT_EMBEDDER, *known]), hint)
+
+
+def _galaxy_embedder() -> Embedder:
+    """Ours where the package has no entry points, as in a checkout that was not installed."""
+    from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
+
+    return GalaxyEmbedder()
 
 
 class FunctionEmbedder:
@@ -130,7 +132,7 @@ class FunctionEmbedder:
         PluginError
             The function gives something else.
         """
-        check_images(images)
+        check_images(images, "an embedder")
         return check_features(self.function, np.asarray(self.function(images)), len(images))
 
 
@@ -145,7 +147,7 @@ class _PluginEmbedder:
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Features, shape (N, D), float32."""
-        check_images(images)
+        check_images(images, "an embedder")
         with get_registry().guard("embed", self._found):
             return check_features(self.embedder, self.embedder.embed(images), len(images))
 
@@ -190,7 +192,7 @@ class TransformersEmbedder:
             folder = fetch_model(os.fspath(model), revision)
             name = f"{os.fspath(model)}@{folder.name}"
         elif revision is None:
-            name = folder_revision(folder)
+            name = model_revision(folder)
         else:
             raise WeightsError(f"{folder} is a folder, which has no revision {revision!r}; leave the revision out")
         self._prepare = read_preprocessing(folder)
@@ -218,7 +220,7 @@ class TransformersEmbedder:
         """
         import torch
 
-        check_images(images)
+        check_images(images, "an embedder")
         pieces = []
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):

@@ -2,9 +2,10 @@ r"""Are synthetic galaxies copies of training images? Three batches in; two figu
 
 With unit embeddings, :math:`\delta(x)` the distance of an image to its nearest training image t(x):
 
-- near_copies: share of the synthetic s with :math:`\delta(s)` below the 1 % quantile of :math:`\delta(r)` over the real
-  images r. A real galaxy isn't copied from another one, so this null holds what chance does: 0.01 is expected of a
-  generator that copies nothing, and more than that is copied,
+- near_copies: share of the synthetic s with :math:`\delta(s)` below the 1 % quantile of :math:`\delta(r)` over the n
+  real images r, that of rank i being :math:`i / (n + 1)` (Weibull 1939; by other definitions more than 1 % pass). A
+  real galaxy isn't copied from another one, so this null holds what chance does: 0.01 is expected of a generator that
+  copies nothing, and more than that is copied,
 - authenticity: share of the s with :math:`\delta(s) > |t(s) - t'|`, t' the training image nearest to t(s) (Alaa et al.
   2022). Low where synthetic images crowd about single training images.
 
@@ -14,14 +15,15 @@ orientation. Neither figure can tell good from bad galaxies: noise is never a co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, ImageError
+from astro_galaxysd.errors import ImageError
+from astro_galaxysd.evaluation.distributions import check_resamples
 from astro_galaxysd.evaluation.neighbours import directions, nearest
-from astro_galaxysd.evaluation.scores import Score, bootstrap, not_computed, score_table
+from astro_galaxysd.evaluation.scores import Score, bootstrap, not_computed, score_table, share_error
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -34,7 +36,7 @@ __all__ = ["FEWEST_REAL", "HIGHER_IS_BETTER", "MemorisationEvaluator", "Pair", "
 #: Metrics in the order of the table, and which way is better.
 HIGHER_IS_BETTER = {"near_copies": False, "authenticity": True}
 #: Fewest real images that show a 1 % quantile.
-FEWEST_REAL = 100
+FEWEST_REAL = 99
 _QUANTILE = 0.01
 
 
@@ -51,7 +53,7 @@ class Pair(NamedTuple):
         Pearson's, of all pixels and channels, with that of the training image's eight forms that fits best; NaN for
         images of unequal size or without contrast.
     form : int
-        Which of the eight, for `form`; 0 where there is no correlation.
+        Which of the eight, as `form` counts them; 0 where there is no correlation.
     """
 
     synthetic: int
@@ -87,7 +89,7 @@ class MemorisationEvaluator:
         Parameters
         ----------
         real : ImageBatch
-            Images that were not trained on, at least 100 for near_copies.
+            Images that were not trained on, at least 99 for near_copies.
         synthetic : ImageBatch
             At least 2 images for an error.
         reference : ImageBatch, optional
@@ -107,8 +109,7 @@ class MemorisationEvaluator:
         ConditionError
             `n_bootstrap` below 2.
         """
-        if self.n_bootstrap < 2:
-            raise ConditionError(f"n_bootstrap is {self.n_bootstrap}; a standard deviation needs at least 2 resamples")
+        check_resamples(self.n_bootstrap)
         n, m = len(real), len(synthetic)
         if reference is None or len(reference) < 2:
             note = "no training images: give the table that the generator was trained on as training="
@@ -131,16 +132,22 @@ class MemorisationEvaluator:
         templates, place = np.unique(rows[:, 0], return_inverse=True)
         gaps, _ = nearest(training[templates], training, skip=templates)
         authentic = (ours[:, 0] > gaps[place, 0]).astype(float)
-        error = bootstrap(lambda drawn: float(authentic[drawn].mean()), m, rng, self.n_bootstrap)
-        yield Score("authenticity", "all", float(authentic.mean()), error, n, m, True)
+        value = float(authentic.mean())
+        error = self._share_error(lambda drawn: float(authentic[drawn].mean()), value, m, rng)
+        yield Score("authenticity", "all", value, error, n, m, True)
 
     def _near_copies(self, null: np.ndarray, ours: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
         def share(drawn: np.ndarray) -> float:
-            limit = np.quantile(rng.choice(null, len(null)), _QUANTILE)  # both batches are resampled
+            limit = _limit(rng.choice(null, len(null)))  # both batches are resampled
             return float((ours[drawn] < limit).mean())
 
-        value = float((ours < np.quantile(null, _QUANTILE)).mean())
-        return value, bootstrap(share, len(ours), rng, self.n_bootstrap)
+        value = float((ours < _limit(null)).mean())
+        return value, self._share_error(share, value, len(ours), rng)
+
+    def _share_error(
+        self, share: Callable[[np.ndarray], float], value: float, n: int, rng: np.random.Generator
+    ) -> float:
+        return max(bootstrap(share, n, rng, self.n_bootstrap), share_error(round(value * n), n))
 
 
 def closest_pairs(
@@ -179,7 +186,8 @@ def form(image: np.ndarray, number: int) -> np.ndarray:
     image : ndarray, shape (H, W, ...)
         Any image.
     number : int
-        0 to 7: quarter turns counter-clockwise, from 4 on of the mirror image; 0 is the image itself.
+        0 to 7: bit 0 mirrors left-right, bit 1 up-down, bit 2 transposes, in this order, as
+        `astro_galaxysd.learning.views.dihedral` counts them; 0 is the image itself.
 
     Returns
     -------
@@ -193,7 +201,9 @@ def form(image: np.ndarray, number: int) -> np.ndarray:
     """
     if not 0 <= number < 8:
         raise ImageError(f"form {number} of an image; there are eight, 0 to 7")
-    return np.rot90(image[:, ::-1] if number > 3 else image, number % 4)
+    image = image[:, ::-1] if number & 1 else image
+    image = image[::-1] if number & 2 else image
+    return image.swapaxes(0, 1) if number & 4 else image
 
 
 def _best_form(image: np.ndarray, other: np.ndarray) -> tuple[float, int]:
@@ -206,11 +216,16 @@ def _best_form(image: np.ndarray, other: np.ndarray) -> tuple[float, int]:
     return (float(fits[best]), best) if np.isfinite(fits[best]) else (float("nan"), 0)
 
 
+def _limit(null: np.ndarray) -> float:
+    """Distance that another real image falls below with a probability of 1 %."""
+    return float(np.quantile(null, _QUANTILE, method="weibull"))
+
+
 def _no_null(null: np.ndarray) -> str:
     """Why the real images' distances set no limit; empty if they do."""
     if len(null) < FEWEST_REAL:
         return f"{len(null)} real images; a 1 % quantile needs at least {FEWEST_REAL}"
-    if np.quantile(null, _QUANTILE) <= 0:
+    if _limit(null) <= 0:
         return (
             "1 % or more of the real images are training images themselves: give real images that were not trained on"
         )

@@ -12,19 +12,21 @@ import hashlib
 import os
 import sqlite3
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, ImageError, PluginError
-from astro_galaxysd.evaluation.featurefile import CACHE_FILE, FeatureFile, MemoryWarning
+from astro_galaxysd.errors import ConditionError, PluginError
+from astro_galaxysd.evaluation.cutouts import check_images
+from astro_galaxysd.evaluation.featurefile import FeatureFile, MemoryWarning
 
 if TYPE_CHECKING:
     from astro_galaxysd.plugins.protocols import Embedder
 
-__all__ = ["CACHE_FILE", "Memory", "MemoryWarning", "check_features", "check_images", "remembered"]
+__all__ = ["Memory", "check_features", "digests", "remembered"]
 
 _DIGEST_BYTES = 20
 
@@ -35,14 +37,19 @@ class Memory:
     Parameters
     ----------
     embedder : Embedder, optional
-        What `embed` asks; by default `astro_galaxysd.evaluation.embedders.default_embedder()`, loaded when it is
+        What `embed` asks; by default `astro_galaxysd.evaluation.embedders.make_embedder()`, loaded when it is
         needed. Features of an embedder without a ``revision`` are kept in this process only.
     folder : path, optional
-        Where numbers are kept for later, in `CACHE_FILE`; made if it is missing. Several processes may use one folder
-        at a time. Each batch is written when it is measured, so that what was interrupted goes on from there. By
-        default nothing is written.
+        Where numbers are kept for later, in `astro_galaxysd.evaluation.featurefile.CACHE_FILE`; made if it is
+        missing. Several processes may use one folder at a time. Each batch is written when it is measured, so that
+        what was interrupted goes on from there. By default nothing is written.
     batch_size : int
         Images measured together, 1 or more.
+
+    Notes
+    -----
+    Content is looked at in each call, but once only for an array that nobody can write to: one that owns its data, and
+    whose ``flags.writeable`` is False whenever it is given here.
 
     Raises
     ------
@@ -78,15 +85,16 @@ class Memory:
         self.batch_size = batch_size
         self._embedder = embedder
         self._known: dict[str, dict[bytes, np.ndarray]] = {}
+        self._frozen: dict[int, tuple[weakref.ref[np.ndarray], list[bytes]]] = {}
         self._file = None if folder is None else FeatureFile(Path(folder).expanduser())
 
     @property
     def embedder(self) -> Embedder:
         """The embedder that is asked; the default one is loaded at the first use."""
         if self._embedder is None:
-            from astro_galaxysd.evaluation.embedders import default_embedder
+            from astro_galaxysd.evaluation.embedders import make_embedder
 
-            self._embedder = default_embedder()
+            self._embedder = make_embedder()
         return self._embedder
 
     @property
@@ -115,7 +123,7 @@ class Memory:
             The embedder gives another shape or values that are not finite, or another number of features than are
             remembered of its revision.
         """
-        check_images(images)
+        check_images(images, "an embedder")
         key, embedder = f"embedding {self.revision}", self.embedder
         return self._recall(key, lambda part: check_features(embedder, embedder.embed(part), len(part)), images)
 
@@ -129,7 +137,7 @@ class Memory:
         measure : callable
             Images of shape (n, H, W, 3) to numbers of shape (n, k) or (n,); the numbers of an image must not depend on
             the others. NaN is remembered too.
-        images : ndarray, shape (N, H, W, 3), of any dtype
+        images : ndarray, shape (N, H, W, 3), integers or floats
             N at least 1.
 
         Returns
@@ -145,11 +153,11 @@ class Memory:
         """
         if not name.partition("-")[2]:
             raise PluginError(f"numbers are remembered as {name!r}; write a version behind the name, as in '{name}-1'")
-        check_images(images, dtype=None)
+        check_images(images, repr(name), dtype=None)
         return self._recall(f"measure {name}", lambda part: _numbers(name, measure(part), len(part)), images)
 
     def _recall(self, key: str, measure: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-        digests = _digests(images)
+        digests = self._digests(images)
         known = self._known.setdefault(key, {})
         known.update(self._read(key, [digest for digest in dict.fromkeys(digests) if digest not in known]))
         rows = {digest: row for row, digest in enumerate(digests) if digest not in known}  # each different image once
@@ -167,6 +175,18 @@ class Memory:
                 f"when it changes{where}"
             )
         return np.stack([known[digest] for digest in digests])
+
+    def _digests(self, images: np.ndarray) -> list[bytes]:
+        """Digests of images, remembered while an array lives that can't be written to."""
+        name = id(images)
+        if images.flags.writeable or not images.flags.owndata:  # what a view shows may be written elsewhere
+            self._frozen.pop(name, None)
+            return _digests(images)
+        array, digests = self._frozen.get(name, (None, []))
+        if array is None or array() is not images:
+            digests = _digests(images)
+            self._frozen[name] = weakref.ref(images, lambda _: self._frozen.pop(name, None)), digests
+        return digests
 
     def _read(self, key: str, digests: list[bytes]) -> dict[bytes, np.ndarray]:
         return self._from_file(key, lambda file: file.read(key, digests)) if digests else {}
@@ -212,21 +232,6 @@ def remembered(
     return memory.of(name, measure, images)
 
 
-def check_images(images: np.ndarray, dtype: type | None = np.uint8) -> None:
-    """Refuse what no embedder can read.
-
-    Raises
-    ------
-    ImageError
-        Anything but an array of shape (N, H, W, 3) with N at least 1, and of `dtype` where one is given.
-    """
-    seen = f"{getattr(images, 'dtype', type(images).__name__)} of shape {getattr(images, 'shape', '()')}"
-    good = isinstance(images, np.ndarray) and images.ndim == 4 and images.shape[-1] == 3 and images.size > 0
-    if not good or (dtype is not None and images.dtype != dtype):
-        wanted = "numbers" if dtype is None else np.dtype(dtype).name
-        raise ImageError(f"images are {seen}; give {wanted} of shape (N, H, W, 3) with N at least 1")
-
-
 def check_features(embedder: object, features: object, rows: int) -> np.ndarray:
     """Features as float32, refused where they can't be those of `rows` images.
 
@@ -256,6 +261,20 @@ def _numbers(name: str, values: object, rows: int) -> np.ndarray:
             f"{name!r} gives {array.dtype} of shape {array.shape} for {rows} images; it must give ({rows}, k) numbers"
         )
     return array.reshape(rows, -1).astype(np.float64)
+
+
+def digests(images: np.ndarray) -> list[bytes]:
+    """Digest of each image's shape, dtype and bytes: the same for equal images only.
+
+    Parameters
+    ----------
+    images : ndarray, shape (N, H, W, 3)
+
+    Returns
+    -------
+    list of bytes, length N
+    """
+    return _digests(images)
 
 
 def _digests(images: np.ndarray) -> list[bytes]:

@@ -22,14 +22,14 @@ What can't be measured is NaN, and counted: ``failures`` is the share of images 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from astro_galaxysd.evaluation.distributions import check_resamples, check_sizes, compare
 from astro_galaxysd.evaluation.memory import remembered
-from astro_galaxysd.evaluation.scores import Score, score_table
+from astro_galaxysd.evaluation.scores import Score, score_table, share_error
 from astro_galaxysd.evaluation.sources import Growth, Source, central_sources
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.plugins.protocols import Embedder
     from astro_galaxysd.records import ImageBatch
 
-__all__ = ["QUANTITIES", "MorphologyEvaluator", "judge", "measure"]
+__all__ = ["QUANTITIES", "MorphologyEvaluator", "compare_shapes", "measure", "remembered_measure"]
 
 #: Quantities of `measure`, in its order.
 QUANTITIES = ("ellipticity", "half_light_radius", "concentration", "asymmetry", "gini", "m20")
@@ -68,6 +68,29 @@ def measure(images: np.ndarray) -> dict[str, np.ndarray]:
         No image, another shape or another dtype, or images that are too small.
     """
     return dict(zip(QUANTITIES, _numbers(images).T, strict=True))
+
+
+def remembered_measure(embedder: object, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Morphology of the galaxy in the middle of each cutout, from a memory where there is one.
+
+    Parameters
+    ----------
+    embedder : Memory or object or None
+        A `astro_galaxysd.evaluation.memory.Memory` gives what it knows and keeps the rest; anything else is not used.
+    images : ndarray, shape (N, H, W, 3), uint8
+        As `measure`.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (N,), float64
+        As `measure`.
+
+    Raises
+    ------
+    ImageError
+        As `measure`.
+    """
+    return dict(zip(QUANTITIES, remembered(embedder, _REVISION, _numbers, images).T, strict=True))
 
 
 def _numbers(images: np.ndarray) -> np.ndarray:
@@ -188,10 +211,9 @@ def _m20(light: np.ndarray, pixels: np.ndarray) -> float:
     return float(np.log10(share)) if share > 0 else float("nan")
 
 
-def judge(
-    real: np.ndarray,
-    synthetic: np.ndarray,
-    names: Sequence[str],
+def compare_shapes(
+    real: Mapping[str, np.ndarray],
+    synthetic: Mapping[str, np.ndarray],
     *,
     n_bootstrap: int,
     rng: np.random.Generator | int | None = None,
@@ -200,10 +222,8 @@ def judge(
 
     Parameters
     ----------
-    real, synthetic : ndarray, shape (N, k) and (M, k), float
-        Numbers of each image, NaN where one could not be measured.
-    names : sequence of str
-        Names of the k quantities.
+    real, synthetic : mapping of str to ndarray, shape (N,) and (M,), float
+        Quantities by name, the same in both; NaN where one could not be measured.
     n_bootstrap : int
         Resamples for the errors.
     rng : Generator or int, optional
@@ -213,13 +233,14 @@ def judge(
     -------
     Table
         Columns `astro_galaxysd.evaluation.scores.COLUMNS`: ``_ks`` and ``_wasserstein`` of each quantity, and
-        ``failures``, the share of synthetic images that lack one of the numbers, with its binomial error.
+        ``failures``, the share of synthetic images that lack one of the numbers, with its binomial error, or
+        `astro_galaxysd.evaluation.scores.share_error` where that is larger.
     """
-    first, second = ({name: numbers[:, i] for i, name in enumerate(names)} for numbers in (real, synthetic))
-    rows = list(compare(first, second, np.random.default_rng(rng), times=n_bootstrap))
-    share = float((~np.isfinite(synthetic).all(axis=1)).mean())
-    error = float(np.sqrt(share * (1 - share) / len(synthetic)))
-    return score_table([*rows, Score("failures", "all", share, error, len(real), len(synthetic), False)])
+    rows = list(compare(real, synthetic, np.random.default_rng(rng), times=n_bootstrap))
+    failed = ~np.all(np.isfinite(np.stack(list(synthetic.values()))), axis=0)
+    share, n_real = float(failed.mean()), len(next(iter(real.values())))
+    error = max(float(np.sqrt(share * (1 - share) / len(failed))), share_error(int(failed.sum()), len(failed)))
+    return score_table([*rows, Score("failures", "all", share, error, n_real, len(failed), False)])
 
 
 class MorphologyEvaluator:
@@ -271,5 +292,5 @@ class MorphologyEvaluator:
         """
         check_resamples(self.n_bootstrap)
         check_sizes(real.images, synthetic.images)
-        one, two = (remembered(embedder, _REVISION, _numbers, batch.images) for batch in (real, synthetic))
-        return judge(one, two, QUANTITIES, n_bootstrap=self.n_bootstrap, rng=rng)
+        one, two = (remembered_measure(embedder, batch.images) for batch in (real, synthetic))
+        return compare_shapes(one, two, n_bootstrap=self.n_bootstrap, rng=rng)

@@ -15,8 +15,9 @@ The first five are compared as distributions (`astro_galaxysd.evaluation.distrib
 ``_shift``, the last relative to the real median, of colours in magnitudes. Beside them stand
 
 - ``profile_ks``: Kolmogorov-Smirnov distance of the light in a ring, the mean over the rings,
-- ``power``: :math:`|\ln (\tilde P_{synth} / \tilde P_{real})|` of the medians over images, the mean over frequencies up
-  to half the Nyquist frequency: what is above is mostly the noise of single pixels.
+- ``power``: :math:`|\ln ((\tilde P_{synth} + 0.01) / (\tilde P_{real} + 0.01))|` of the medians over images, the mean
+  over frequencies up to half the Nyquist frequency: what is above is mostly the noise of single pixels. The hundredth
+  (`astro_galaxysd.evaluation.distances.apart`) keeps black images finite and is small beside the power of any galaxy.
 
 Lower is better in all; errors are standard deviations over bootstrap resamples of both batches.
 """
@@ -25,11 +26,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from astro_galaxysd.errors import ImageError
+from astro_galaxysd.evaluation.cutouts import check_images, outer_frame
 from astro_galaxysd.evaluation.distances import apart
 from astro_galaxysd.evaluation.distributions import (
     FEWEST,
@@ -41,7 +42,7 @@ from astro_galaxysd.evaluation.distributions import (
 )
 from astro_galaxysd.evaluation.memory import remembered
 from astro_galaxysd.evaluation.scores import Score, not_computed, score_table
-from astro_galaxysd.evaluation.texture import radial_power, sky_rms
+from astro_galaxysd.evaluation.texture import HALF_NYQUIST, radial_power, ring_frequencies, sky_rms
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -49,17 +50,37 @@ if TYPE_CHECKING:
     from astro_galaxysd.plugins.protocols import Embedder
     from astro_galaxysd.records import ImageBatch
 
-__all__ = ["QUANTITIES", "PhotometryEvaluator", "ks_distance", "measure", "radial_profile"]
+__all__ = ["QUANTITIES", "Photometry", "PhotometryEvaluator", "measure", "radial_profile", "remembered_measure"]
 
 #: Quantities of `measure`, in its order.
 QUANTITIES = ("flux", "background", "sky_rms", "colour", "colour_rg")
 _RELATIVE = {name: not name.startswith("colour") for name in QUANTITIES}
-_REVISION = "photometry-1"  # counted up when the same image would give other numbers
-_FRAME = 16
+_REVISION = "photometry-2"  # counted up when the same image would give other numbers
 _CHUNK = 64
 _SMALLEST = 16
 _RINGS = 16
-_HALF_NYQUIST = 0.25
+
+
+class Photometry(NamedTuple):
+    """All that is measured of N images of one size.
+
+    Parameters
+    ----------
+    quantities : dict of str to ndarray, shape (N,), float64
+        As `measure`.
+    radius : ndarray, shape (R,), float64
+    profile : ndarray, shape (N, R), float64
+        As `radial_profile`.
+    frequency : ndarray, shape (B,), float64
+    power : ndarray, shape (N, B), float64
+        As `astro_galaxysd.evaluation.texture.radial_power`.
+    """
+
+    quantities: dict[str, np.ndarray]
+    radius: np.ndarray
+    profile: np.ndarray
+    frequency: np.ndarray
+    power: np.ndarray
 
 
 def measure(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -112,29 +133,47 @@ def radial_profile(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = chunk.shape[1:3]
         radius, share = _radial_shares(height, width)
         grey = chunk.mean(axis=3, dtype=np.float32).reshape(len(chunk), -1)
-        background = np.median(chunk[:, _frame(height, width)], axis=1).mean(axis=1)
+        background = np.median(chunk[:, outer_frame(height, width)], axis=1).mean(axis=1)
         pieces.append(grey @ share - background[:, None])
     return radius, np.concatenate(pieces)
 
 
+def remembered_measure(embedder: object, images: np.ndarray) -> Photometry:
+    """All that is measured of images, from a memory where there is one.
+
+    Parameters
+    ----------
+    embedder : Memory or object or None
+        A `astro_galaxysd.evaluation.memory.Memory` gives what it knows and keeps the rest; anything else is not used.
+    images : ndarray, shape (N, H, W, 3), uint8
+        As `measure`.
+
+    Returns
+    -------
+    Photometry
+
+    Raises
+    ------
+    ImageError
+        As `measure`.
+    """
+    numbers = remembered(embedder, _REVISION, _numbers, images)
+    height, width = images.shape[1:3]
+    radius, frequency = _radial_shares(height, width)[0], ring_frequencies(height, width)
+    ends = len(QUANTITIES), len(QUANTITIES) + len(radius)
+    quantities, profile, power = np.split(numbers, ends, axis=1)
+    return Photometry(dict(zip(QUANTITIES, quantities.T, strict=True)), radius, profile, frequency, power)
+
+
 def _chunks(images: np.ndarray) -> Iterator[np.ndarray]:
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape or images.dtype != np.uint8:
-        raise ImageError(
-            f"images are {images.dtype} of shape {images.shape}; photometry needs uint8 (N, H, W, 3) with N at least 1"
-        )
-    if min(images.shape[1:3]) < _SMALLEST:
-        raise ImageError(
-            f"images of {images.shape[1]}x{images.shape[2]} px are too small for photometry; "
-            f"give sides of {_SMALLEST} px or more"
-        )
+    check_images(images, "photometry", _SMALLEST)
     for start in range(0, len(images), _CHUNK):
         yield images[start : start + _CHUNK]
 
 
 def _measure_chunk(images: np.ndarray) -> dict[str, np.ndarray]:
     height, width = images.shape[1:3]
-    background = np.median(images[:, _frame(height, width)], axis=1)
+    background = np.median(images[:, outer_frame(height, width)], axis=1)
     sums = [images[..., channel].reshape(len(images), -1).sum(axis=1, dtype=np.int64) for channel in range(3)]
     flux = np.stack(sums, axis=1) - background * (height * width)
     red, green, blue = flux.T
@@ -154,15 +193,6 @@ def _magnitudes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _frame(height: int, width: int) -> np.ndarray:
-    """The outermost pixels."""
-    frame = np.zeros((height, width), dtype=bool)
-    rows, columns = height // _FRAME, width // _FRAME
-    frame[:rows] = frame[-rows:] = frame[:, :columns] = frame[:, -columns:] = True
-    return frame
-
-
-@lru_cache(maxsize=4)
 def _radial_shares(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Middles of the rings (R,), and what each pixel adds to the mean of each, (H * W, R)."""
     side = min(height, width)
@@ -174,10 +204,8 @@ def _radial_shares(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _numbers(images: np.ndarray) -> np.ndarray:
-    """All that is compared: quantities, then profile, then power up to half the Nyquist frequency; (N, k)."""
-    frequency, power = radial_power(images)
-    columns = list(measure(images).values())
-    return np.column_stack([*columns, radial_profile(images)[1], power[:, frequency <= _HALF_NYQUIST]])
+    """Quantities, then profile, then power; (N, k)."""
+    return np.column_stack([*measure(images).values(), radial_profile(images)[1], radial_power(images)[1]])
 
 
 class PhotometryEvaluator:
@@ -229,26 +257,26 @@ class PhotometryEvaluator:
         """
         check_resamples(self.n_bootstrap)
         check_sizes(real.images, synthetic.images)
-        one, two = (remembered(embedder, _REVISION, _numbers, batch.images) for batch in (real, synthetic))
+        one, two = (remembered_measure(embedder, batch.images) for batch in (real, synthetic))
         generator = np.random.default_rng(rng)
-        first, second = ({name: n[:, i] for i, name in enumerate(QUANTITIES)} for n in (one, two))
-        rows = list(compare(first, second, generator, times=self.n_bootstrap, shifts=_RELATIVE))
-        rings = min(_RINGS, min(np.shape(real.images)[1:3]) // 2)
-        rows += self._spatial(one[:, len(QUANTITIES) :], two[:, len(QUANTITIES) :], rings, generator)
-        return score_table(rows)
+        rows = list(compare(one.quantities, two.quantities, generator, times=self.n_bootstrap, shifts=_RELATIVE))
+        return score_table([*rows, *self._spatial(one, two, generator)])
 
-    def _spatial(self, real: np.ndarray, other: np.ndarray, rings: int, rng: np.random.Generator) -> Iterator[Score]:
+    def _spatial(self, real: Photometry, other: Photometry, rng: np.random.Generator) -> Iterator[Score]:
         """Rows of profile and power."""
-        counts = len(real), len(other)
+        counts = len(real.profile), len(other.profile)
         if min(counts) < FEWEST:
             note = f"{counts[0]} real and {counts[1]} synthetic images; at least {FEWEST} each are needed"
             yield from (not_computed(metric, "all", note, *counts, False) for metric in ("profile_ks", "power"))
             return
 
+        low = real.frequency <= HALF_NYQUIST
+        power, drawn = real.power[:, low], other.power[:, low]
+
         def figures(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-            one, two = real[rows], other[columns]
-            profile = np.mean([ks_distance(one[:, ring], two[:, ring]) for ring in range(rings)])
-            return np.array([profile, apart(two[:, rings:], one[:, rings:])])
+            rings = zip(real.profile[rows].T, other.profile[columns].T, strict=True)
+            profile = np.mean([ks_distance(one, two) for one, two in rings])
+            return np.array([profile, apart(drawn[columns], power[rows])])
 
         values = figures(np.arange(counts[0]), np.arange(counts[1]))
         errors = spread(figures, *counts, rng, self.n_bootstrap)

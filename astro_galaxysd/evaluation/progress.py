@@ -31,10 +31,10 @@ from astro_galaxysd.conditions.tree import INDEX, QUESTION_OF, QUESTIONS
 from astro_galaxysd.errors import ConditionError, ImageError
 from astro_galaxysd.evaluation.descriptors import describe
 from astro_galaxysd.evaluation.distances import apart, diversity_of_rows, frechet, realism, unit
-from astro_galaxysd.evaluation.photometry import ks_distance
+from astro_galaxysd.evaluation.distributions import check_resamples, ks_distance
 from astro_galaxysd.evaluation.photometry import measure as photometry
 from astro_galaxysd.evaluation.reader import VoteReader, check_fractions
-from astro_galaxysd.evaluation.texture import radial_power, sky_rms
+from astro_galaxysd.evaluation.texture import HALF_NYQUIST, radial_power
 
 __all__ = ["HIGHER_IS_BETTER", "Figure", "Progress", "choose_rows", "consistency"]
 
@@ -51,7 +51,6 @@ HIGHER_IS_BETTER = {
 }
 _COMPONENTS = 32
 _FURTHEST = 8.0  # deviations; beyond, one odd descriptor would be the whole distance
-_HALF_NYQUIST = 0.25
 _FEWEST = 8  # well-sampled rows a question needs to be correlated
 _SAME = 1e-6  # fractions closer than that are equal
 _LARGEST = 8.0
@@ -114,8 +113,7 @@ class Progress:
         rng: int = 0,
         n_bootstrap: int = 100,
     ) -> None:
-        if n_bootstrap < 2:
-            raise ConditionError(f"n_bootstrap is {n_bootstrap}; a standard deviation needs at least 2 resamples")
+        check_resamples(n_bootstrap)
         if len(real_images) < _FEWEST:
             raise ImageError(f"{len(real_images)} real images to compare with; give at least {_FEWEST}")
         self.reader, self.rng, self.n_bootstrap = reader, rng, n_bootstrap
@@ -199,9 +197,9 @@ class _Pixels:
     def __init__(self, images: np.ndarray) -> None:
         measured = photometry(images)
         self.flux, self.background = measured["flux"], measured["background"]
-        self.sky = sky_rms(images)
+        self.sky = measured["sky_rms"]
         frequency, power = radial_power(images)
-        self.power = power[:, frequency <= _HALF_NYQUIST]
+        self.power = power[:, frequency <= HALF_NYQUIST]
 
 
 def choose_rows(fractions: np.ndarray, n: int, *, rng: np.random.Generator | int) -> tuple[np.ndarray, np.ndarray]:

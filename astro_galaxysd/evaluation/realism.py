@@ -17,7 +17,12 @@ Errors hold the chance of both batches. Those of precision and density are the s
 with radii of its own (`astro_galaxysd.evaluation.scores.half_spread`); the others come from leaving out a fiftieth of
 either in turn (`astro_galaxysd.evaluation.scores.jackknife`). Against the spread of samples drawn again and again they
 are 0.85 to 1.3 times as large; those of frechet and kernel_distance up to 2 times where both batches have one
-distribution, as nothing but chance is left in the figure then.
+distribution, as nothing but chance is left in the figure then. A share of n images has no smaller error than n
+independent images would give it (`astro_galaxysd.evaluation.scores.share_error`), up to 1.8 times the spread where it is
+near 1.
+
+Where a real image stands alone its radius is wide, and all of pure noise, which has one direction, may lie within:
+precision is 1 then, with a large error. density counts this less; frechet, kernel_distance and coverage see it at once.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.evaluation.distances import frechet_of_moments, moments
+from astro_galaxysd.evaluation.distances import frechet, frechet_of_moments, moments
 from astro_galaxysd.evaluation.neighbours import counts_within, directions, k_nearest_radii, kernel_sums, nearest
 from astro_galaxysd.evaluation.scores import (
     Kept,
@@ -39,6 +44,7 @@ from astro_galaxysd.evaluation.scores import (
     leave_out,
     not_computed,
     score_table,
+    share_error,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.plugins.protocols import Embedder
     from astro_galaxysd.records import ImageBatch
 
-__all__ = ["HIGHER_IS_BETTER", "RealismEvaluator", "check_settings", "groups_for", "half_samples"]
+__all__ = ["HIGHER_IS_BETTER", "RealismEvaluator", "at_least", "check_settings", "fewest", "groups_for"]
 
 #: Metrics in the order of the table, and which way is better.
 HIGHER_IS_BETTER = {
@@ -90,7 +96,8 @@ class RealismEvaluator:
         Parameters
         ----------
         real, synthetic : ImageBatch
-            More than `nearest_k` real images and at least 3 synthetic ones, else figures are NaN with a note.
+            At least 4 (`nearest_k` + 1) of each for precision and density, 3 for frechet and kernel_distance; else
+            these are NaN with a note.
         reference : ImageBatch, optional
             Not used.
         embedder : Embedder, optional
@@ -117,18 +124,19 @@ class RealismEvaluator:
         kept = leave_out(n, m, rng, self.n_groups)
         few = leave_out(n, m, rng, groups_for(real, self.n_groups))
         figures = {"nearest_real": jackknife(_nearest_real(real, synthetic, kept), kept)}
-        if n > self.nearest_k:
-            parts = half_samples(n, m, self.nearest_k, rng, self.n_groups)
-            within = _within(real, synthetic, parts, self.nearest_k)
+        if min(n, m) >= fewest(self.nearest_k):
+            within = _within(real, synthetic, halves(n, m, rng, self.n_groups), self.nearest_k)
             figures |= {metric: half_spread(values) for metric, values in within.items()}
+            figures["precision"] = at_least(*figures["precision"], m)
         if n > 2 and m > 2:
             figures["frechet"] = jackknife(_frechet(real, synthetic, few), few)
             figures["kernel_distance"] = jackknife(_kernel_distance(real, synthetic, kept), kept)
-        note = f"{n} real and {m} synthetic images; needs more than {self.nearest_k} real and at least 3 synthetic ones"
         for metric, better in HIGHER_IS_BETTER.items():
             if metric in figures:
                 yield Score(metric, "all", *figures[metric], n, m, better)
             else:
+                needed = fewest(self.nearest_k) if metric in ("precision", "density") else 3
+                note = f"{n} real and {m} synthetic images; at least {needed} of each are needed"
                 yield not_computed(metric, "all", note, n, m, better)
 
 
@@ -151,9 +159,14 @@ def groups_for(points: np.ndarray, n_groups: int) -> int:
     return min(n_groups, _FEW) if points.shape[1] > _LARGE else n_groups
 
 
-def half_samples(n: int, m: int, k: int, rng: np.random.Generator, times: int) -> Kept:
-    """Halves that still have k neighbours; the whole batches alone, and so no error, where they have not."""
-    return halves(n, m, rng, times) if min(n, m) // 2 > k else leave_out(n, m, rng, 0)
+def fewest(k: int) -> int:
+    """Images of each batch for figures of k-th neighbours: in a half with fewer, k neighbours are nearly all."""
+    return 4 * (k + 1)
+
+
+def at_least(value: float, error: float, n: int) -> tuple[float, float]:
+    """A share of n images, with no smaller an error than n independent ones would give it."""
+    return value, max(error, share_error(round(value * n), n))
 
 
 def _nearest_real(real: np.ndarray, synthetic: np.ndarray, kept: Kept) -> np.ndarray:
@@ -176,6 +189,9 @@ def _within(real: np.ndarray, synthetic: np.ndarray, kept: Kept, k: int) -> dict
 
 
 def _frechet(real: np.ndarray, synthetic: np.ndarray, kept: Kept) -> np.ndarray:
+    if len(real) + len(synthetic) < real.shape[1]:
+        pairs = zip(kept.real.T, kept.synthetic.T, strict=True)
+        return np.array([frechet(real[one], synthetic[two]) for one, two in pairs])
     whole = moments(real), moments(synthetic)
     figures = []
     for one, two in zip(kept.real.T, kept.synthetic.T, strict=True):

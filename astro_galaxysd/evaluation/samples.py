@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUP", "read_sample", "refuse_unlike", "rows_of"]
 
+#: Images that are decoded before they are put in their place.
+_CHUNK = 256
 #: Column of a batch's conditions that names the group of each row.
 GROUP = "group"
 
@@ -72,7 +74,7 @@ def read_sample(
     try:
         items = image_items(table, images)
         _refuse_missing(items, rows)
-        pixels = _stack(read_images(items, rows=[int(row) for row in rows]), rows)
+        pixels = _read(items, rows)
     except ImageError as error:
         raise ImageError(f"{what} images: {error}") from error
     if pixels.max() <= 1:
@@ -103,17 +105,23 @@ def _refuse_missing(items: Any, rows: Sequence[int] | np.ndarray) -> None:
             )
 
 
-def _stack(images: list[np.ndarray], rows: Sequence[int] | np.ndarray) -> np.ndarray:
-    if not images:
+def _read(items: Any, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Images of one size in one array, which is never held twice."""
+    if not len(rows):
         raise ImageError("there are no rows; give at least one")
-    shape = images[0].shape
-    for row, image in zip(rows, images, strict=True):
-        if image.shape != shape:
-            raise ImageError(
-                f"{row_name(int(row))} is {image.shape[0]}x{image.shape[1]} pixels where {row_name(int(rows[0]))} is "
-                f"{shape[0]}x{shape[1]}; bring all to one size with astro_galaxysd.images.codec.fit_size"
-            )
-    return np.stack(images)
+    shape = read_images(items, rows=[int(rows[0])])[0].shape
+    pixels = np.empty((len(rows), *shape), dtype=np.uint8)
+    for start in range(0, len(rows), _CHUNK):
+        part = [int(row) for row in rows[start : start + _CHUNK]]
+        for place, image in enumerate(read_images(items, rows=part), start):
+            if image.shape != shape:
+                raise ImageError(
+                    f"{row_name(int(rows[place]))} is {image.shape[0]}x{image.shape[1]} pixels where "
+                    f"{row_name(int(rows[0]))} is {shape[0]}x{shape[1]}; bring all to one size with "
+                    "astro_galaxysd.images.codec.fit_size"
+                )
+            pixels[place] = image
+    return pixels
 
 
 def refuse_unlike(batches: Mapping[str, ImageBatch]) -> None:

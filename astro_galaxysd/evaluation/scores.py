@@ -28,6 +28,7 @@ __all__ = [
     "leave_out",
     "not_computed",
     "score_table",
+    "share_error",
 ]
 
 
@@ -115,6 +116,23 @@ def bootstrap(
     values = np.array([function(generator.integers(0, n, n)) for _ in range(times)], dtype=float)
     values = values[np.isfinite(values)]
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def share_error(hits: int, n: int) -> float:
+    """Least standard error of a share: that of n independent images after Agresti & Coull (1998).
+
+    Parameters
+    ----------
+    hits, n : int
+        Images that count, of how many; 0 <= hits <= n.
+
+    Returns
+    -------
+    float
+        Above 0 also where all or none count: n images are not infinitely many.
+    """
+    adjusted = (hits + 2) / (n + 4)
+    return float(np.sqrt(adjusted * (1 - adjusted) / (n + 4)))
 
 
 class Kept(NamedTuple):

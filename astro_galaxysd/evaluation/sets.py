@@ -11,7 +11,7 @@ from astro_galaxysd.conditions.columns import row_names
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.evaluation.samples import read_sample, refuse_unlike
 from astro_galaxysd.evaluation.scoring import FEWEST_IN_GROUP, Sets
-from astro_galaxysd.evaluation.sides import FEWEST, too_small
+from astro_galaxysd.evaluation.sides import FEWEST, id_source, refuse_repeated, too_small
 from astro_galaxysd.records import ImageBatch
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def read_sets(
     )
 
 
-def _groups(matched: Matched, short: set[str]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _groups(matched: Matched, short: set[str]) -> dict[str, np.ndarray]:
     """Rows of the groups that are measured by themselves; the one group that is everything is not."""
     if len(matched.counts) < 2:
         return {}
     rows = {name: np.flatnonzero(matched.groups == name) for name in matched.counts if name not in short}
-    return {name: (found, found, found) for name, found in rows.items() if len(found) >= FEWEST_IN_GROUP}
+    return {name: found for name, found in rows.items() if len(found) >= FEWEST_IN_GROUP}
 
 
 def with_rebuilt(sets: Sets, images: np.ndarray, held: np.ndarray | None = None) -> Sets:
@@ -111,17 +111,20 @@ def with_rebuilt_table(
     Raises
     ------
     ConditionError
-        If the real rows have no ids, or fewer than 16 held ones are in the table.
+        If either table has no ids, both have them from different columns, one occurs twice in `table`, or fewer than
+        16 held ones are in it.
     ImageError
         As `read_sample` and `refuse_unlike`.
     """
-    row_of = {name: row for row, name in enumerate(row_names(table, id_column))} if real.identified else {}
+    _refuse_unidentified(real, id_source(table, id_column))
+    names = row_names(table, id_column)
+    refuse_repeated(names, "reconstructed")
+    row_of = {name: row for row, name in enumerate(names)}
     held = np.array([place for place, name in enumerate(sets.held.ids.tolist()) if name in row_of], dtype=int)
     if len(held) < FEWEST:
-        why = "" if real.identified else ", because the real rows have no ids"
         raise ConditionError(
             f"reconstructions= shows {len(held)} of the {len(sets.held)} real rows that stand in the synthetic ones' "
-            f"place{why}; at least {FEWEST} are needed: reconstruct all real rows and keep their ids"
+            f"place; at least {FEWEST} are needed: reconstruct all real rows and keep their ids"
         )
     ids = sets.held.ids[held].tolist()
     place = {name: row for row, name in enumerate(real.names)}
@@ -129,3 +132,16 @@ def with_rebuilt_table(
     batch = read_sample(table, [row_of[name] for name in ids], requests, what="reconstructed", ids=ids, images=images)
     refuse_unlike({"real": sets.real, "reconstructed": batch})
     return with_rebuilt(sets, batch.images, held)
+
+
+def _refuse_unidentified(real: Side, source: str | None) -> None:
+    """Numbers of rows would pair a galaxy with another one's reconstruction."""
+    if source is None or source != real.id_source:
+        raise ConditionError(
+            f"reconstructions= has {_ids(source)}, the real rows have {_ids(real.id_source)}: nothing says which "
+            "galaxy a reconstruction shows; give both the same column of ids"
+        )
+
+
+def _ids(source: str | None) -> str:
+    return f"ids in column {source!r}" if source else "no ids"

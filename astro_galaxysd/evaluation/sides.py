@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from astro_galaxysd.evaluation.scoring import FEWEST_IN_GROUP
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["FEWEST", "Side", "match_sides", "read_side", "refuse_shared", "too_small"]
+__all__ = ["FEWEST", "Side", "id_source", "match_sides", "read_side", "refuse_repeated", "refuse_shared", "too_small"]
 
 #: Rows that each of the three sets needs.
 FEWEST = 16
@@ -40,8 +41,8 @@ class Side:
     requests : Requests, length N
     names : list of str, length N
         Ids, or numbers of rows where the table has no ids.
-    identified : bool
-        Whether `names` are ids.
+    id_source : str or None
+        From `id_source`; None where `names` are numbers of rows.
     excluded : dict of str to int
         Rows that don't take part, by reason.
     """
@@ -51,11 +52,29 @@ class Side:
     rows: np.ndarray
     requests: Requests
     names: list[str]
-    identified: bool
+    id_source: str | None
     excluded: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def identified(self) -> bool:
+        """Whether `names` are ids."""
+        return self.id_source is not None
+
+
+def id_source(table: Table, id_column: str | None = None) -> str | None:
+    """Column, in small letters, from which `row_names` takes ids; None where it numbers the rows.
+
+    Raises
+    ------
+    UnknownNameError
+        If the table has no column `id_column`.
+    """
+    others = (name for name in ("row_id", SYNTHETIC_ID) if name in table.colnames)
+    name = find_id_column(table, id_column) or next(others, None)
+    return name and name.lower()
 
 
 def read_side(
@@ -89,7 +108,7 @@ def read_side(
     Raises
     ------
     ConditionError
-        If no row takes part, conditions can't be read, or an id occurs twice or is missing.
+        If no row takes part, conditions can't be read, an id is missing, or one of real rows occurs twice.
     UnknownNameError
         For a schema or column that is not there.
     """
@@ -107,12 +126,30 @@ def read_side(
     galaxy = drawn | ~(np.nan_to_num(requests.votes[:, INDEX["artifact"]]) >= ARTIFACT)
     kept = np.flatnonzero(galaxy)
     names = row_names(light, id_column)
-    identified = bool(find_id_column(light, id_column) or SYNTHETIC_ID in light.colnames or "row_id" in light.colnames)
+    if not drawn:
+        refuse_repeated(names, what)
     reasons = {"not " + what: len(table) - len(rows), "star or artifact": len(rows) - len(kept)}
     return Side(
-        table, light[kept], rows[kept], requests[kept], [names[row] for row in kept], identified,
-        {reason: number for reason, number in reasons.items() if number},
+        table, light[kept], rows[kept], requests[kept], [names[row] for row in kept],
+        id_source(light, id_column), {reason: number for reason, number in reasons.items() if number},
     )  # fmt: skip
+
+
+def refuse_repeated(names: list[str], what: str) -> None:
+    """Raise where an id occurs twice: one galaxy would be compared with itself.
+
+    Raises
+    ------
+    ConditionError
+        Names the first five of them.
+    """
+    repeated = [name for name, number in Counter(names).items() if number > 1]
+    if repeated:
+        shown = ", ".join(repr(name) for name in repeated[:5]) + (", ..." if len(repeated) > 5 else "")
+        raise ConditionError(
+            f"{len(repeated)} id(s) of the {what} rows occur more than once ({shown}): one galaxy would be compared "
+            "with itself; keep one row of each, or name another id_column="
+        )
 
 
 def refuse_shared(training: Side, real: Side) -> None:
@@ -150,14 +187,14 @@ def match_sides(
     Matched
         Rows count in `rows` of each side.
     dict of str to str
-        Why a group can't be answered by any real row.
+        Why a group can't be answered by any real row, or rows are not grouped.
 
     Raises
     ------
     ImageError
         If a side has too few rows for any figure.
     ConditionError
-        If `n` is too small.
+        If `n` is too small, or larger than what there is.
     NoRealRowsError
         If too few real rows answer what the synthetic rows ask for.
     """
@@ -173,11 +210,16 @@ def match_sides(
     grouping = group_rows(
         groups, synthetic.requests, real.requests, synthetic_table=synthetic.light, real_table=real.light
     )
-    both = synthetic.identified and real.identified
-    pairs = pair_by_id(synthetic.names, real.names, grouping) if both else None
+    same = real.identified and synthetic.id_source == real.id_source  # two columns may count rows from 0
+    pairs = pair_by_id(synthetic.names, real.names, grouping) if same else None
     matched = match_rows(grouping, rng=rng, pairs=pairs, n=n)
     if len(matched) < FEWEST:
         raise _unmatched(grouping, matched)
+    if n is not None and len(matched) < n:
+        raise ConditionError(
+            f"n = {n} rows of each set; the tables have rows for {len(matched)} at most: give n={len(matched)} or "
+            "less, or None for all"
+        )
     return matched, grouping.notes
 
 
@@ -213,7 +255,7 @@ def too_small(matched: Matched, notes: dict[str, str]) -> dict[str, str]:
         elif count.synthetic < FEWEST_IN_GROUP:
             reasons[name] = f"asked for by {_rows(count.synthetic, 'synthetic')}; {FEWEST_IN_GROUP} are needed"
         else:
-            reasons[name] = f"{_rows(count.used, 'left')} in each set; {FEWEST_IN_GROUP} are needed"
+            reasons[name] = f"{count.used} of its rows came into each set; {FEWEST_IN_GROUP} are needed"
     return reasons
 
 

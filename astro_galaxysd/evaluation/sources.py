@@ -17,13 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astro_galaxysd.errors import ImageError
+from astro_galaxysd.evaluation.cutouts import FRAME, check_images, outer_frame
 
 __all__ = ["SMALLEST_SIDE", "Growth", "Source", "central_sources"]
 
 #: Smallest side of a cutout, pixels.
 SMALLEST_SIDE = 32
-_FRAME = 16
 _CHUNK = 64
 _SIGNIFICANT = 5.0
 _FAINT = 4.0
@@ -158,25 +157,14 @@ def central_sources(images: np.ndarray) -> Iterator[Source | None]:
     ImageError
         No image, another shape or another dtype, or images that are too small.
     """
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape or images.dtype != np.uint8:
-        raise ImageError(
-            f"images are {images.dtype} of shape {images.shape}; morphology needs uint8 (N, H, W, 3) with N at least 1"
-        )
-    if min(images.shape[1:3]) < SMALLEST_SIDE:
-        raise ImageError(
-            f"images of {images.shape[1]}x{images.shape[2]} px are too small for morphology; "
-            f"give sides of {SMALLEST_SIDE} px or more"
-        )
-    return _found(images)
+    return _found(check_images(images, "morphology", SMALLEST_SIDE))
 
 
 def _found(images: np.ndarray) -> Iterator[Source | None]:
     from scipy.ndimage import gaussian_filter
 
     height, width = images.shape[1:3]
-    frame = np.ones((height, width), dtype=bool)
-    frame[height // _FRAME : -(height // _FRAME), width // _FRAME : -(width // _FRAME)] = False
+    frame = outer_frame(height, width)
     scale = max(1.0, min(height, width) / 128)
     for start in range(0, len(images), _CHUNK):
         red, green, blue = np.moveaxis(images[start : start + _CHUNK], 3, 0).astype(np.float64)
@@ -195,7 +183,7 @@ def _found(images: np.ndarray) -> Iterator[Source | None]:
 def _sky_difference(light: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Mean absolute difference of pixels of the frame and others nearby, (n,); sources in it are clipped."""
     # near enough for one background, too far for the correlation of neighbours
-    difference = np.abs(light - np.roll(light, light.shape[2] // _FRAME, axis=2))[:, frame]
+    difference = np.abs(light - np.roll(light, light.shape[2] // FRAME, axis=2))[:, frame]
     few = difference.shape[1] * 3 // 4
     mean = _TRIMMED * np.partition(difference, few, axis=1)[:, :few].mean(axis=1)
     for _ in range(_ROUNDS):

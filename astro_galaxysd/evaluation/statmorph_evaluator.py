@@ -17,7 +17,7 @@ import numpy as np
 from astro_galaxysd.errors import MissingDependencyError
 from astro_galaxysd.evaluation.distributions import check_resamples, check_sizes
 from astro_galaxysd.evaluation.memory import remembered
-from astro_galaxysd.evaluation.morphology import judge
+from astro_galaxysd.evaluation.morphology import compare_shapes
 from astro_galaxysd.evaluation.sources import Source, central_sources
 
 if TYPE_CHECKING:
@@ -149,5 +149,6 @@ class StatmorphEvaluator:
         _statmorph()
         check_resamples(self.n_bootstrap)
         check_sizes(real.images, synthetic.images)
-        one, two = (remembered(embedder, _REVISION, _numbers, batch.images) for batch in (real, synthetic))
-        return judge(one, two, list(QUANTITIES), n_bootstrap=self.n_bootstrap, rng=rng)
+        numbers = (remembered(embedder, _REVISION, _numbers, batch.images) for batch in (real, synthetic))
+        one, two = (dict(zip(QUANTITIES, columns.T, strict=True)) for columns in numbers)
+        return compare_shapes(one, two, n_bootstrap=self.n_bootstrap, rng=rng)

@@ -14,13 +14,17 @@ averaged over rings of equal :math:`\sqrt{u^2 + v^2}`. White noise of variance :
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
 from astro_galaxysd.errors import ImageError
+from astro_galaxysd.evaluation.cutouts import check_images
 
-__all__ = ["power_ratio", "radial_power", "sky_rms"]
+__all__ = ["HALF_NYQUIST", "power_ratio", "radial_power", "ring_frequencies", "sky_rms"]
 
+#: Cycles per pixel up to which spectra are compared: what is above is mostly the noise of single pixels.
+HALF_NYQUIST = 0.25
 _CHUNK = 256
 _SMALLEST = 16
 _CORNER = 8  # a corner is this part of the side
@@ -71,6 +75,22 @@ def radial_power(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         sums = np.add.reduceat(modes.reshape(len(chunk), -1)[:, order], starts, axis=1)
         power.append(sums / counts)
     return frequency, np.concatenate(power)
+
+
+def ring_frequencies(height: int, width: int) -> np.ndarray:
+    """Frequencies at which `radial_power` gives the power of images of one size.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels, at least 16.
+
+    Returns
+    -------
+    ndarray, shape (B,), float64
+        Cycles per pixel.
+    """
+    return _rings(height, width)[3]
 
 
 def power_ratio(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,17 +180,7 @@ def _sky_of_chunk(images: np.ndarray) -> np.ndarray:
 
 def _chunks(images: np.ndarray) -> Iterator[np.ndarray]:
     """Checked images, some at a time: as floats a survey's worth of cutouts would need eight times its memory."""
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape or images.dtype.kind not in "uif":
-        raise ImageError(
-            f"images are {images.dtype} of shape {images.shape}; "
-            "texture needs numbers of shape (N, H, W, 3) with N at least 1"
-        )
-    if min(images.shape[1:3]) < _SMALLEST:
-        raise ImageError(
-            f"images of {images.shape[1]}x{images.shape[2]} px have no texture to measure; "
-            f"give sides of {_SMALLEST} px or more"
-        )
+    check_images(images, "texture", _SMALLEST, dtype=None)
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
         raise ImageError(f"{len(bad)} images hold values that are not finite, the first is number {bad[0]}; leave out")
@@ -183,6 +193,7 @@ def _hann(size: int) -> np.ndarray:
     return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size))
 
 
+@lru_cache(maxsize=4)
 def _rings(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Modes sorted by ring, where each ring starts among them, how many it has, and its frequency."""
     side = min(height, width)

@@ -21,7 +21,7 @@ from astro_galaxysd.evaluation.preprocessing import PREPROCESSOR_FILES
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["HUB_NAME", "VisionModel", "fetch_model", "folder_revision", "load_model"]
+__all__ = ["HUB_NAME", "VisionModel", "fetch_model", "load_model", "model_revision"]
 
 #: What a name of the Hub looks like, with a revision or without.
 HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?")
@@ -149,7 +149,7 @@ def load_model(folder: Path) -> VisionModel:
     return VisionModel(tower.eval().requires_grad_(False).to(device), pooled=not unlearnt)
 
 
-def folder_revision(folder: Path) -> str:
+def model_revision(folder: Path) -> str:
     """Name of a folder and hash of those of its files that are read."""
     digest = hashlib.sha256()
     for pattern in ("config.json", *PREPROCESSOR_FILES, *_WEIGHTS):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from astro_galaxysd.errors import OutputError, OutputExistsError
 
-__all__ = ["atomic_folder", "atomic_path", "rehearse_path"]
+__all__ = ["atomic_folder", "atomic_path", "rehearse_folder", "rehearse_path"]
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def atomic_path(path: str | os.PathLike[str], overwrite: bool = False) -> Iterat
 
 
 class _Rehearsed(Exception):
-    """Ends a block before the file gets its final name."""
+    """Ends a block before the output gets its final name."""
 
 
 def rehearse_path(path: str | os.PathLike[str], overwrite: bool = False) -> None:
@@ -105,6 +105,14 @@ def atomic_folder(
         yield partial
         _refuse_existing_folder(target, overwrite, ours)
         _replace_folder(partial, target)
+
+
+def rehearse_folder(
+    path: str | os.PathLike[str], overwrite: bool = False, *, ours: Callable[[Path], bool] = lambda folder: False
+) -> None:
+    """Find out before long work whether a folder can be written; leaves nothing. Raises as `atomic_folder` does."""
+    with suppress(_Rehearsed), atomic_folder(path, overwrite, ours=ours):
+        raise _Rehearsed
 
 
 @contextmanager

@@ -10,12 +10,14 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+    from astro_galaxysd.evaluation.calibration import CalibrationCurve
 
 __all__ = [
     "HELD",
@@ -23,7 +25,6 @@ __all__ = [
     "MUTED",
     "REAL",
     "SYNTHETIC",
-    "Curve",
     "bands",
     "calibration",
     "distribution",
@@ -43,14 +44,6 @@ _STYLES: dict[str, dict[str, Any]] = {
 _TRIMMED = 0.5  # percent of the values beyond either end of a panel
 _FEWEST_BINS, _MOST_BINS = 8, 40
 _MOST_LABELS = 12
-
-
-class Curve(NamedTuple):
-    """Points with errors: read against asked fractions, shapes (B,), NaN where a bin is empty."""
-
-    x: np.ndarray
-    y: np.ndarray
-    error: np.ndarray
 
 
 def inline_svg(
@@ -164,13 +157,13 @@ def distribution(panel: Any, samples: Mapping[str, np.ndarray], *, label: str) -
     panel.locator_params(axis="x", nbins=6)
 
 
-def calibration(panel: Any, curves: Mapping[str, Curve], *, title: str = "") -> None:
+def calibration(panel: Any, curves: Mapping[str, CalibrationCurve], *, title: str = "") -> None:
     """Draw read against asked vote fractions, with errors and the diagonal.
 
     Parameters
     ----------
     panel : matplotlib.axes.Axes
-    curves : mapping of str to Curve
+    curves : mapping of str to CalibrationCurve
         Colour -> curve.
     title : str
         Which answer.
@@ -178,9 +171,7 @@ def calibration(panel: Any, curves: Mapping[str, Curve], *, title: str = "") -> 
     panel.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
     for colour, curve in curves.items():
         style = _STYLES[colour] | {"marker": "o", "markersize": 3.5, "capsize": 2, "elinewidth": 1}
-        seen = np.isfinite(curve.y)
-        error = np.nan_to_num(np.asarray(curve.error, float))[seen]
-        panel.errorbar(curve.x[seen], curve.y[seen], yerr=error, color=colour, **style)
+        panel.errorbar(curve.asked, curve.read, yerr=np.nan_to_num(curve.error), color=colour, **style)
     panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=title, xlabel="fraction asked for", ylabel="fraction read")
     panel.grid(True)
 

@@ -77,13 +77,13 @@ def published_sheets(real: ImageBatch, synthetic: ImageBatch, asked: Mapping[str
     return "".join(blocks) + (f'<p class="empty">None in this table: {missing}.</p>' if absent else "")
 
 
-def group_sheets(groups: Mapping[str, tuple[np.ndarray, ...]], synthetic: ImageBatch, real: ImageBatch) -> str:
+def group_sheets(groups: Mapping[str, np.ndarray], synthetic: ImageBatch, real: ImageBatch) -> str:
     """Real row and synthetic row of the largest groups that were compared.
 
     Parameters
     ----------
-    groups : mapping of str to (ndarray, ndarray, ...)
-        Rows of `synthetic` and of `real`.
+    groups : mapping of str to ndarray, int
+        Rows of each group, the same in `synthetic` and `real`.
     synthetic, real : ImageBatch
 
     Returns
@@ -91,8 +91,8 @@ def group_sheets(groups: Mapping[str, tuple[np.ndarray, ...]], synthetic: ImageB
     str
         HTML.
     """
-    largest = sorted(groups, key=lambda name: -len(groups[name][0]))[:_MOST_GROUPS]
-    blocks = [_sheet(name, real, groups[name][1], synthetic, groups[name][0]) for name in largest]
+    largest = sorted(groups, key=lambda name: -len(groups[name]))[:_MOST_GROUPS]
+    blocks = [_sheet(name, real, groups[name], synthetic, groups[name]) for name in largest]
     more = len(groups) - len(largest)
     return "".join(blocks) + (f'<p class="hint">{more} smaller groups are not shown.</p>' if more else "")
 
@@ -131,7 +131,7 @@ def twins(pairs: Iterable[Any], synthetic: ImageBatch, training: ImageBatch) -> 
         shown.append(
             f'<figure><div class="two"><img src="{data_uri(synthetic.images[one])}" alt="synthetic galaxy '
             f'{escape(left)}"><img src="{data_uri(fitting)}" alt="training galaxy {escape(right)}"></div>'
-            f"<figcaption>{escape(left)} | {escape(right)}<br>cosine distance {pair.distance:.3f}, "
+            f"<figcaption>{escape(left)} | {escape(right)}<br>cosine distance {pair.distance:.2g}, "
             f"correlation {pair.correlation:.2f}</figcaption></figure>"
         )
     return f'<div class="twins">{"".join(shown)}</div>'

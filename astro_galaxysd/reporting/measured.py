@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from astro_galaxysd.conditions.requests import answers_asked, known_fractions, read_requests
 from astro_galaxysd.conditions.tree import ANSWERS
 from astro_galaxysd.errors import ImageError
-from astro_galaxysd.evaluation.consistency import FEWEST_ASKED, calibration_curve, read_votes
-from astro_galaxysd.evaluation.memory import remembered
-from astro_galaxysd.reporting.figures import HELD, REAL, SYNTHETIC, Curve
+from astro_galaxysd.evaluation.calibration import CalibrationCurve, calibration_curve
+from astro_galaxysd.evaluation.consistency import FEWEST_ASKED
+from astro_galaxysd.evaluation.votes import read_votes
+from astro_galaxysd.reporting.figures import HELD, REAL, SYNTHETIC
 
 if TYPE_CHECKING:
     from astro_galaxysd.assessment import Assessment
@@ -20,17 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LABELS",
-    "MORPHOLOGY",
     "calibration_curves",
     "members",
     "morphology_samples",
-    "photometry_samples",
-    "quantiles",
+    "photometry",
     "sets_of",
 ]
 
-#: What the evaluator keeps its numbers under, so that nothing is measured twice.
-MORPHOLOGY = "morphology-1"
 #: Quantities with their units, for axes.
 LABELS = {
     "flux": "flux, grey levels",
@@ -47,6 +44,7 @@ LABELS = {
 }
 _MOST_ANSWERS = 11
 Samples = dict[str, dict[str, np.ndarray]]
+Curves = dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]
 
 
 def sets_of(assessment: Assessment) -> dict[str, ImageBatch]:
@@ -54,47 +52,46 @@ def sets_of(assessment: Assessment) -> dict[str, ImageBatch]:
     return {REAL: assessment.real, HELD: assessment.held, SYNTHETIC: assessment.synthetic}
 
 
-def photometry_samples(assessment: Assessment) -> Samples:
-    """Quantity -> colour of the set -> values, shape (n,)."""
-    from astro_galaxysd.evaluation.photometry import measure
+def photometry(assessment: Assessment) -> tuple[Samples, Curves]:
+    """Photometry of the three sets, as its evaluator measured and remembered it.
 
-    return _turned({colour: measure(batch.images) for colour, batch in sets_of(assessment).items()})
+    Returns
+    -------
+    samples : dict
+        Quantity -> colour of the set -> values, shape (n,).
+    curves : dict
+        ``"power"`` and ``"profile"`` -> frequency or radius, shape (B,), and colour of the set -> 16th, 50th and 84th
+        percentile over the images, shape (3, B).
+    """
+    from astro_galaxysd.evaluation.photometry import remembered_measure
+
+    found = {c: remembered_measure(assessment.memory, batch.images) for c, batch in sets_of(assessment).items()}
+    one = found[REAL]
+    curves = {
+        "power": (one.frequency, {colour: _quantiles(each.power) for colour, each in found.items()}),
+        "profile": (one.radius, {colour: _quantiles(each.profile) for colour, each in found.items()}),
+    }
+    return _by_quantity({colour: each.quantities for colour, each in found.items()}), curves
 
 
 def morphology_samples(assessment: Assessment) -> Samples:
     """Quantity -> colour of the set -> values, shape (n,), NaN where not measurable; empty for too small images."""
-    from astro_galaxysd.evaluation.morphology import QUANTITIES, measure
-
-    def numbers(images: np.ndarray) -> np.ndarray:
-        return np.column_stack(list(measure(images).values()))
+    from astro_galaxysd.evaluation.morphology import remembered_measure
 
     try:
-        found = {colour: remembered(assessment.memory, MORPHOLOGY, numbers, batch.images)
-                 for colour, batch in sets_of(assessment).items()}  # fmt: skip
+        found = {c: remembered_measure(assessment.memory, batch.images) for c, batch in sets_of(assessment).items()}
     except ImageError:
         return {}
-    return {name: {colour: values[:, i] for colour, values in found.items()} for i, name in enumerate(QUANTITIES)}
+    return _by_quantity(found)
 
 
-def _turned(by_colour: Mapping[str, Mapping[str, np.ndarray]]) -> Samples:
+def _by_quantity(by_colour: Mapping[str, Mapping[str, np.ndarray]]) -> Samples:
     names = next(iter(by_colour.values()))
     return {name: {colour: found[name] for colour, found in by_colour.items()} for name in names}
 
 
-def quantiles(
-    assessment: Assessment, measure: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Curves of each set, such as `astro_galaxysd.evaluation.texture.radial_power` gives for each image.
-
-    Returns
-    -------
-    x : ndarray, shape (B,)
-    curves : dict of str to ndarray, shape (3, B)
-        Colour -> 16th, 50th and 84th percentile over the images.
-    """
-    found = {colour: measure(batch.images) for colour, batch in sets_of(assessment).items()}
-    x = next(iter(found.values()))[0]
-    return x, {colour: np.percentile(values, (16, 50, 84), axis=0) for colour, (_, values) in found.items()}
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.percentile(values, (16, 50, 84), axis=0))
 
 
 def members(assessment: Assessment) -> dict[str, np.ndarray]:
@@ -106,7 +103,7 @@ def members(assessment: Assessment) -> dict[str, np.ndarray]:
     }
 
 
-def calibration_curves(assessment: Assessment) -> dict[str, dict[str, Curve]]:
+def calibration_curves(assessment: Assessment) -> dict[str, dict[str, CalibrationCurve]]:
     """Read against asked fractions: title -> colour of the set -> curve.
 
     Returns
@@ -115,9 +112,10 @@ def calibration_curves(assessment: Assessment) -> dict[str, dict[str, Curve]]:
         All answers together first, then those that most synthetic images were asked for; empty without a reader or
         where nothing was asked.
     """
-    if assessment.reader is None:
+    reader, memory = assessment.reader, assessment.memory
+    if reader is None:
         return {}
-    pairs = {colour: _asked_and_read(assessment, batch, drawn=colour == SYNTHETIC)
+    pairs = {colour: (_asked(batch, drawn=colour == SYNTHETIC), read_votes(reader, batch.images, memory))
              for colour, batch in ((HELD, assessment.held), (SYNTHETIC, assessment.synthetic))}  # fmt: skip
     if not np.isfinite(pairs[SYNTHETIC][0]).any():
         return {}
@@ -136,12 +134,10 @@ def _commonest(order: Iterable[int], pairs: Mapping[str, tuple[np.ndarray, np.nd
     return sorted(sorted(order, key=lambda i: -asked[i])[:_MOST_ANSWERS])
 
 
-def _curves(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], key: str | None) -> dict[str, Curve]:
-    found: dict[str, Any] = {colour: calibration_curve(asked, read, key) for colour, (asked, read) in pairs.items()}
-    return {colour: Curve(curve.asked, curve.read, curve.error) for colour, curve in found.items()}
+def _curves(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], key: str | None) -> dict[str, CalibrationCurve]:
+    return {colour: calibration_curve(asked, read, key) for colour, (asked, read) in pairs.items()}
 
 
-def _asked_and_read(assessment: Assessment, batch: ImageBatch, *, drawn: bool) -> tuple[np.ndarray, np.ndarray]:
+def _asked(batch: ImageBatch, *, drawn: bool) -> np.ndarray:
     requests = read_requests(batch.conditions, drawn=drawn)
-    asked = np.where(known_fractions(requests), requests.votes, np.nan)
-    return asked, read_votes(assessment.reader, batch.images, assessment.memory)
+    return np.where(known_fractions(requests), requests.votes, np.nan)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from astro_galaxysd.reporting.page import table
 
@@ -38,11 +38,11 @@ class Reading(NamedTuple):
     evaluator, metric, group : str
     value, error, ceiling, ceiling_error : float
         NaN where not computed.
+    n_real, n_synthetic : int
+    higher_is_better : bool
+    note : str
     reconstruction, reconstruction_error : float
         Of images that went through the autoencoder alone; NaN without them.
-    n_real, n_synthetic : int
-    higher_is_better : bool or None
-    note : str
     """
 
     evaluator: str
@@ -52,18 +52,18 @@ class Reading(NamedTuple):
     error: float
     ceiling: float
     ceiling_error: float
-    reconstruction: float
-    reconstruction_error: float
     n_real: int
     n_synthetic: int
-    higher_is_better: bool | None
+    higher_is_better: bool
     note: str
+    reconstruction: float = math.nan
+    reconstruction_error: float = math.nan
 
     @property
     def behind(self) -> float:
         """Distance z from the ceiling, positive where real images are better; NaN where it is not known."""
         error = math.hypot(self.error, self.ceiling_error)
-        if self.higher_is_better is None or self.metric in _BASELINES or not error > 0:
+        if self.metric in _BASELINES or not error > 0:
             return math.nan
         return (self.ceiling - self.value) / error * (1 if self.higher_is_better else -1)
 
@@ -77,41 +77,10 @@ class Reading(NamedTuple):
 
 
 def readings(evaluation: Table) -> list[Reading]:
-    """Rows of the table that `astro_galaxysd.evaluate` gives, or of one evaluator's, where columns may be missing."""
-    floats = ("value", "error", "ceiling", "ceiling_error", "reconstruction", "reconstruction_error")
-    found = []
-    for row in evaluation:
-        numbers = {name: _number(row, name) for name in floats}
-        better = _cell(row, "higher_is_better")
-        found.append(Reading(
-            evaluator=_text(row, "evaluator"), metric=_text(row, "metric"), group=_text(row, "group") or _OVER_ALL,
-            n_real=_count(row, "n_real"), n_synthetic=_count(row, "n_synthetic"),
-            higher_is_better=None if better is None else bool(better), note=_text(row, "note"), **numbers,
-        ))  # fmt: skip
-    return found
-
-
-def _cell(row: Any, name: str) -> Any:
-    """Value of a cell; None where it is masked or there is no such column."""
-    import numpy as np
-
-    if name not in row.colnames or row[name] is np.ma.masked:
-        return None
-    return row[name]
-
-
-def _number(row: Any, name: str) -> float:
-    value = _cell(row, name)
-    return math.nan if value is None else float(value)
-
-
-def _count(row: Any, name: str) -> int:
-    return int(_cell(row, name) or 0)
-
-
-def _text(row: Any, name: str) -> str:
-    value = _cell(row, name)
-    return "" if value is None else str(value)
+    """Rows of the table that `astro_galaxysd.evaluate` gives."""
+    names = [name for name in Reading._fields if name in evaluation.colnames]
+    rows = zip(*(evaluation[name].tolist() for name in names), strict=True)
+    return [Reading(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def counted(found: Iterable[Reading]) -> str:
@@ -132,7 +101,7 @@ def metric_tables(found: Iterable[Reading]) -> str:
     """All figures as HTML: of each evaluator those over all, then, folded, group by group."""
     by_evaluator: dict[str, list[Reading]] = {}
     for reading in found:
-        by_evaluator.setdefault(reading.evaluator or "figures", []).append(reading)
+        by_evaluator.setdefault(reading.evaluator, []).append(reading)
     return "".join(f"<h3>{escape(name)}</h3>" + _of_evaluator(name, rows) for name, rows in by_evaluator.items())
 
 
@@ -172,9 +141,14 @@ def _row(row: Reading, with_reconstruction: bool, with_note: bool) -> list[str]:
 
 
 def _name(row: Reading) -> str:
-    way = {True: ("&uarr;", "higher is better"), False: ("&darr;", "lower is better"), None: ("", "")}
-    arrow, words = way[None if row.metric in _BASELINES else row.higher_is_better]
-    return f'{escape(row.metric.replace("_", " "))} <abbr title="{words}">{arrow}</abbr>'
+    name = escape(row.metric.replace("_", " "))
+    words = "higher is better" if row.higher_is_better else "lower is better"
+    return f'{name} <abbr title="{words}">{_arrow(row)}</abbr>' if _arrow(row) else name
+
+
+def _arrow(row: Reading) -> str:
+    """Which way is better; empty for what is stated for comparison."""
+    return "" if row.metric in _BASELINES else "↑" if row.higher_is_better else "↓"
 
 
 def _distance(row: Reading) -> str:
@@ -190,8 +164,11 @@ def _by_group(caption: str, rows: list[Reading], groups: list[str]) -> str:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     first = {metric: next(row for row in rows if row.metric == metric) for metric in metrics}
     cells = {(row.group, row.metric): row for row in rows}
-    arrows = {True: "↑", False: "↓", None: ""}
-    header = ["group", "images", *(f"{m.replace('_', ' ')} {arrows[first[m].higher_is_better]}" for m in metrics)]
+    header = [
+        "group",
+        "images",
+        *(f"{m.replace('_', ' ')} {_arrow(first[m])}".strip() for m in metrics),
+    ]
     body = [
         [
             f'<th scope="row">{escape(group)}</th>',

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.errors import OutputError
+from astro_galaxysd.evaluation.scoring import EVALUATION
 from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.images.provenance import json_ready
 from astro_galaxysd.reporting import sections
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
     from astro_galaxysd.assessment import Assessment
 
-__all__ = ["EVALUATION_RECORD", "write_report"]
+__all__ = ["is_report", "write_report"]
 
-#: Key of the run record in the meta of an evaluation's table.
-EVALUATION_RECORD = "galaxysd_evaluation"
 PAGE, BLIND, JSON, ECSV = "report.html", "blind.html", "evaluation.json", "evaluation.ecsv"
 _TITLE = "Synthetic galaxies beside real ones"
 _BLIND_IMAGES = 40
@@ -77,7 +76,7 @@ def write_report(
     ImageError
         If `blind` is a number of images that there are not.
     """
-    with atomic_folder(folder, overwrite, ours=_is_report) as partial:
+    with atomic_folder(folder, overwrite, ours=is_report) as partial:
         parts = list(_sections(assessment, sweep=sweep, history=history))
         if blind:
             _write_blind(assessment, partial / BLIND, blind)
@@ -127,7 +126,7 @@ def _as_json(assessment: Assessment) -> str:
     names = assessment.table.colnames
     rows = [{name: _plain(row[name]) for name in names} for row in assessment.table]
     record = json_ready(assessment.record)
-    return json.dumps({EVALUATION_RECORD: record, "columns": names, "rows": rows}, indent=1, allow_nan=False) + "\n"
+    return json.dumps({EVALUATION: record, "columns": names, "rows": rows}, indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -147,7 +146,7 @@ def _write_ecsv(table: Table, path: Path) -> None:
         ) from error
 
 
-def _is_report(folder: Path) -> bool:
-    """Whether a folder holds a report and nothing else."""
+def is_report(folder: Path) -> bool:
+    """Whether a folder holds a report and nothing else, so that a new one may take its place."""
     names = {path.name for path in folder.iterdir()}
     return {PAGE, JSON} <= names <= {PAGE, JSON, ECSV, BLIND}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from html import escape
 from itertools import combinations as pairs_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from astro_galaxysd.assessment import Assessment
+    from astro_galaxysd.evaluation.calibration import CalibrationCurve
 
 __all__ = [
     "answers_section",
@@ -40,7 +42,8 @@ __all__ = [
 
 #: Entries of the record that the summary repeats.
 _TOLD = ("embedder", "reader", "weights", "seed")
-_DIGITS, _HASH = 12, 32  # of a hash the first digits are told
+_DIGITS = 12  # of a hash the first are told; the record has all
+_HASH = re.compile(r"[0-9a-f]{32,}")
 _NAMES = {REAL: "real, compared with", HELD: "real, for the ceiling", SYNTHETIC: "synthetic"}
 _DASHES = {REAL: 'stroke-width="2"', HELD: 'stroke-width="2" stroke-dasharray="5 3"', SYNTHETIC: 'stroke-width="3.5"'}
 _VARIABLE = {REAL: "--real", HELD: "--held", SYNTHETIC: "--synthetic"}
@@ -103,12 +106,13 @@ def _cautions(record: Mapping[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "name" in value:
-        revision = str(value.get("revision") or "")
-        revision = revision[:_DIGITS] if len(revision) >= _HASH else revision
+        revision = _short(value.get("revision") or "")
         return f"{value['name']} ({revision})" if revision else str(value["name"])
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_short(item)}" for name, item in value.items())
-    return ", ".join(map(_short, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value))
+    return _HASH.sub(lambda found: found[0][:_DIGITS], str(value))
 
 
 def metric_section(assessment: Assessment) -> Section:
@@ -152,25 +156,18 @@ def image_section(assessment: Assessment, asked: Mapping[str, np.ndarray]) -> Se
     sheets = gallery.published_sheets(both, assessment.synthetic, asked)
     hint = '<p class="hint">The first rows that ask for all that a prompt names; nothing was picked by eye.</p>'
     if assessment.groups:
-        rows = {name: (drawn, real) for name, (drawn, real, _) in assessment.groups.items()}
-        sheets += f"<details><summary>By group of the table ({len(rows)})</summary>"
-        sheets += gallery.group_sheets(rows, assessment.synthetic, one) + "</details>"
+        sheets += f"<details><summary>By group of the table ({len(assessment.groups)})</summary>"
+        sheets += gallery.group_sheets(assessment.groups, assessment.synthetic, one) + "</details>"
     return Section("images", "Images for the published prompts", hint + sheets)
 
 
 def distribution_section(assessment: Assessment) -> Section:
     """Photometry and morphology of the three sets."""
-    from astro_galaxysd.evaluation.photometry import radial_profile
-    from astro_galaxysd.evaluation.texture import radial_power
-
     distance = {r.metric: r for r in readings(assessment.table) if r.group == "all"}
-    photometry = [
-        _distribution(name, samples, distance) for name, samples in measured.photometry_samples(assessment).items()
-    ]
-    photometry.append(_curve("power", assessment, radial_power, ("cycles per pixel", "power"), log=True))
-    photometry.append(
-        _curve("profile", assessment, radial_profile, ("radius, pixels", "light, grey levels"), log=False)
-    )
+    quantities, curves = measured.photometry(assessment)
+    photometry = [_distribution(name, samples, distance) for name, samples in quantities.items()]
+    photometry.append(_curve("power", *curves["power"], ("cycles per pixel", "power"), log=True))
+    photometry.append(_curve("profile", *curves["profile"], ("radius, pixels", "light, grey levels"), log=False))
     shapes = [
         _distribution(name, samples, distance) for name, samples in measured.morphology_samples(assessment).items()
     ]
@@ -199,8 +196,7 @@ def _distribution(name: str, samples: Mapping[str, np.ndarray], distance: Mappin
     )
 
 
-def _curve(name: str, assessment: Assessment, measure: Any, labels: tuple[str, str], *, log: bool) -> str:
-    x, curves = measured.quantiles(assessment, measure)
+def _curve(name: str, x: np.ndarray, curves: Mapping[str, np.ndarray], labels: tuple[str, str], *, log: bool) -> str:
     alt = f"Median {labels[1]} against {labels[0]} of real and synthetic images"
     return _panel(lambda panel: figures.bands(panel, x, curves, labels=labels, log=log), "", alt, name, height=2.2)
 
@@ -211,7 +207,7 @@ def calibration_section(assessment: Assessment) -> Section | None:
     if not found:
         return None
 
-    def drawn(title: str, curves: Mapping[str, figures.Curve]) -> str:
+    def drawn(title: str, curves: Mapping[str, CalibrationCurve]) -> str:
         alt = f"Fraction read against fraction asked for, {title}"
         return _panel(
             lambda p: figures.calibration(p, curves, title=title), "", alt, f"calibration {title}", height=3.0

@@ -7,7 +7,7 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd.conditions.composition import set_answers
-from astro_galaxysd.conditions.grouping import EVERYTHING, group_rows, leading_answers
+from astro_galaxysd.conditions.grouping import EVERYTHING, UngroupedWarning, group_rows, leading_answers
 from astro_galaxysd.conditions.requests import read_requests
 from astro_galaxysd.conditions.table import VOTES
 from astro_galaxysd.conditions.tree import ANSWERS
@@ -61,9 +61,37 @@ def test_auto_takes_prompts_where_they_are_few_and_repeated():
 
 def test_no_groups_and_no_conditions_are_one_group():
     plain = Table({"number": [1, 2]})
-    for found in (group(None, REAL), group("auto", plain), group("auto", REAL, plain)):
+    for found in (group(None, REAL), group("auto", plain, plain), group(None, REAL, plain)):
         assert set(found.names) == {EVERYTHING}
         assert found.answered[EVERYTHING].all()
+        assert found.notes == {}
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "real", "says"),
+    [
+        (REAL, Table({"number": [1, 2]}), "the synthetic rows have votes or prompts, the real rows have neither"),
+        (Table({"number": [1, 2]}), REAL, "the real rows have votes or prompts, the synthetic rows have neither"),
+    ],
+)
+def test_where_one_side_says_nothing_it_is_said(synthetic, real, says):
+    with pytest.warns(UngroupedWarning, match=f"not grouped: {says}, so that sets of different mixtures"):
+        found = group("auto", synthetic, real)
+    assert set(found.names) == {EVERYTHING}
+    assert says in found.notes[EVERYTHING]
+
+
+def test_values_of_a_column_are_compared_as_they_are_meant():
+    synthetic, real = Table({"field": ["1.0", " 2 ", "-3.", "1.5"]}), Table({"field": [1, 2, -3, 4]})
+    found = group("field", synthetic, real)
+    assert found.names.tolist() == ["field: 1", "field: 2", "field: -3", "field: 1.5"]
+    assert found.answered["field: -3"].tolist() == [False, False, True, False]
+    assert group("field", Table({"field": [1.0, 2.0]}), real).answered["field: 2"].tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_column_of_both_tables():
@@ -80,5 +108,5 @@ def test_a_group_that_is_no_column_names_those_that_are():
 
 
 def test_too_many_groups_are_refused():
-    with pytest.raises(ConditionError, match="300 groups; at most 256"):
+    with pytest.raises(ConditionError, match="300 groups; at most 256 are told apart: group by 'answer'"):
         group("number", Table({"number": np.arange(300)}), Table({"number": np.arange(300)}))

@@ -80,9 +80,32 @@ def test_where_every_real_row_was_drawn_for_half_of_them_are_compared_with():
     np.testing.assert_array_equal(found.held, pairs[found.synthetic])
 
 
-@pytest.mark.parametrize("ids", [["0", "x"], ["1", "1"], []])
-def test_no_pairs_without_an_own_real_row_each(ids):
+@pytest.mark.parametrize("ids", [["0", "x", "y"], ["1", "1"], []])
+def test_no_pairs_where_most_have_no_real_row_or_two_the_same(ids):
     assert pair_by_id(ids, ["0", "1"], grouping(["a"] * len(ids), a=np.ones(2))) is None
+
+
+def test_rows_without_their_own_real_row_are_left_out():
+    groups = grouping(["a"] * 5, a=np.ones(12))
+    pairs = pair_by_id(["7", "gone", "3", "5", "9"], [str(i) for i in range(12)], groups)
+    assert pairs.tolist() == [7, -1, 3, 5, 9]
+    found = match_rows(groups, rng=rng(), pairs=pairs)
+    assert found.paired
+    assert found.unpaired == 1
+    assert sorted(found.synthetic) == [0, 2, 3, 4]
+    np.testing.assert_array_equal(found.held, pairs[found.synthetic])
+
+
+def test_paired_rows_are_of_the_group():
+    real = np.array(["a"] * 8 + ["b"] * 8)
+    groups = grouping(["a"] * 6 + ["b"] * 3, a=real == "a", b=real == "b")
+    ids = [str(row) for row in (0, 1, 2, 3, 12, 13, 8, 9, 4)]  # three were drawn for a row of the other group
+    pairs = pair_by_id(ids, [str(i) for i in range(16)], groups)
+    found = match_rows(groups, rng=rng(), pairs=pairs)
+    assert found.unpaired == 3
+    assert real[found.held].tolist() == real[found.real].tolist() == found.groups.tolist()
+    assert Counter(found.groups.tolist()) == {"a": 4, "b": 2}
+    assert not set(found.real) & set(found.held)
 
 
 def test_no_pairs_where_ids_agree_by_chance():

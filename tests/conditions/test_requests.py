@@ -8,7 +8,14 @@ from astropy.table import MaskedColumn, Table
 
 from astro_galaxysd.conditions.composition import set_answers
 from astro_galaxysd.conditions.prompts import prompts_from_fractions
-from astro_galaxysd.conditions.requests import answers_asked, known_fractions, read_requests, votes_of_prompt
+from astro_galaxysd.conditions.requests import (
+    answers_asked,
+    known_fractions,
+    named_fractions,
+    read_requests,
+    told_by_prompts,
+    votes_of_prompt,
+)
 from astro_galaxysd.conditions.table import VOTES
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.errors import ConditionError, PromptError
@@ -55,6 +62,22 @@ def test_a_prompt_of_ones_own_comes_before_the_catalogue_votes():
     shown = read_requests(table, drawn=False)
     np.testing.assert_array_equal(shown.votes, table[VOTES])
     assert shown.prompts[0] == prompts_from_fractions(table[VOTES][:1])[0]
+
+
+def test_what_weighted_prompts_name_of_votes_and_of_themselves():
+    row = votes("spiral", weight=1.1)
+    row[INDEX["arms_2"]], row[INDEX["arms_3"]], row[INDEX["smooth"]] = 0.6, 0.1, 0.0
+    by_votes = read_requests(Table({VOTES: row[None]}))
+    by_prompt = read_requests(Table({"prompt": by_votes.prompts}))
+    assert told_by_prompts(by_votes).tolist() == [False]
+    assert told_by_prompts(by_prompt).tolist() == [True]
+    named = keys_of(named_fractions(by_votes)[0])
+    assert {"spiral", "arms_2"} <= named
+    assert not named & {"arms_3", "smooth"}
+    assert keys_of(named_fractions(by_prompt)[0]) == named
+    mixed = read_requests(Table({"prompt": ["sdss, edge-on galaxy, {dust lane:1.3}", "sdss"]}))
+    assert [keys_of(asked) for asked in named_fractions(mixed)] == [{"dust_lane"}, set()]
+    assert told_by_prompts(mixed).tolist() == [True, False]
 
 
 def test_reading_again_what_was_read_changes_nothing():

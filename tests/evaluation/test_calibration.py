@@ -55,5 +55,5 @@ def test_edges_of_bins():
 def test_errors(asked):
     with pytest.raises(UnknownNameError, match="did you mean 'merger'"):
         calibration_curve(asked, asked, "mergers")
-    with pytest.raises(ConditionError, match="bins = 0"):
+    with pytest.raises(ConditionError, match="bins = 0; a calibration curve needs at least 1 bin"):
         calibration_curve(asked, asked, bins=0)

@@ -7,10 +7,11 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd.conditions.composition import set_answers
+from astro_galaxysd.conditions.prompts import prompts_from_fractions
 from astro_galaxysd.conditions.table import VOTES
-from astro_galaxysd.conditions.tree import ANSWERS, INDEX
-from astro_galaxysd.errors import ConditionError, WeightsError
-from astro_galaxysd.evaluation.consistency import ConsistencyEvaluator, answers_found, read_votes, told_alike
+from astro_galaxysd.conditions.tree import ANSWERS
+from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.evaluation.consistency import ConsistencyEvaluator, fractions_asked, told_alike
 from astro_galaxysd.evaluation.memory import Memory
 from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.testing import check_evaluator, example_batch
@@ -52,16 +53,6 @@ def judged(reader, images, **options):
 
 
 ASKED = np.arange(200) % len(KINDS)
-
-
-def test_a_found_answer_is_first_choice_all_the_way():
-    read = np.full((1, len(ANSWERS)), 0.01)
-    read[0, [INDEX["features"], INDEX["not_edge_on"], INDEX["spiral"], INDEX["arms_2"]]] = 0.9
-    found = answers_found(read)[0]
-    assert {"features", "spiral", "arms_2"} <= {a.key for a, yes in zip(ANSWERS, found, strict=True) if yes}
-    read[0, INDEX["smooth"]] = 0.95
-    assert not answers_found(read)[0, INDEX["arms_2"]]
-    assert answers_found(read)[0, INDEX["smooth"]]
 
 
 def test_what_shows_what_was_asked_is_consistent():
@@ -112,7 +103,7 @@ def test_prompts_alone_are_enough():
 
 
 def test_one_prompt_has_consistency_but_no_chance_and_no_calibration():
-    found = judged(Painted(), batch(np.zeros(20, dtype=int), prompts=["sdss, completely round galaxy"] * 20))
+    found = judged(Painted(), batch(np.zeros(20, dtype=int), prompts=["sdss, {completely round galaxy:1.15}"] * 20))
     assert found["consistency", "all"]["value"] == 1
     assert np.isnan(found["chance", "all"]["value"])
     assert "all images are asked for the same" in found["chance", "all"]["note"]
@@ -146,6 +137,37 @@ def test_sets_told_alike_are_means_over_the_same_answers():
     assert row["consistency", "all"]["value"] != alone
 
 
+class Careful(Painted):
+    """Reads well what is near 0, and a fifth too little where there is something to be seen."""
+
+    def predict(self, images):
+        read = super().predict(images)
+        return np.where(read > 0.2, 0.8 * read, read)
+
+
+def test_prompts_and_votes_are_compared_by_the_same_fractions():
+    votes, told = batch(ASKED), batch(ASKED, prompts=prompts_from_fractions(FRACTIONS[ASKED]))
+    drawn, held = told_alike(told, votes)
+    np.testing.assert_array_equal(np.isfinite(fractions_asked(held)), np.isfinite(fractions_asked(drawn)))
+    one, two = judged(Careful(), drawn), judged(Careful(), held)
+    for metric in ("vote_rmse", "consistency", "calibration_error"):
+        assert one[metric, "all"]["value"] == pytest.approx(two[metric, "all"]["value"], abs=1e-3), metric
+    # the fractions near 0, which no prompt names, would make the ceiling look too good
+    assert judged(Careful(), votes)["vote_rmse", "all"]["value"] < 0.7 * two["vote_rmse", "all"]["value"]
+    drawn, held = told_alike(votes, batch(ASKED))
+    assert judged(Careful(), held)["vote_rmse", "all"]["value"] == judged(Careful(), votes)["vote_rmse", "all"]["value"]
+
+
+def test_tags_without_a_weight_ask_for_no_fraction():
+    plain = prompts_from_fractions(FRACTIONS[ASKED], weighted=False)
+    for side in told_alike(batch(ASKED, prompts=plain), batch(ASKED)):
+        found = judged(Painted(), side)
+        assert found["consistency", "all"]["value"] == 1
+        for metric in ("vote_rmse", "calibration_error"):
+            assert np.isnan(found[metric, "all"]["value"])
+            assert "a tag without a weight asks for none" in found[metric, "all"]["note"]
+
+
 def test_what_the_reader_saw_is_remembered():
     reader, memory = Painted(), Memory(object())
     first = judged(reader, batch(ASKED), embedder=memory)
@@ -155,25 +177,9 @@ def test_what_the_reader_saw_is_remembered():
     assert reader.calls == len(ASKED)
 
 
-class Wrong:
-    revision = "w"
-
-    def __init__(self, votes):
-        self.votes = votes
-
-    def predict(self, images):
-        return self.votes
-
-
-@pytest.mark.parametrize("votes", [np.zeros((2, 5)), np.full((2, 37), np.nan)])
-def test_a_reader_that_gives_no_fractions_is_refused(votes):
-    with pytest.raises(WeightsError, match="the reader Wrong gave votes of shape"):
-        read_votes(Wrong(votes), np.zeros((2, 8, 8, 3), np.uint8))
-
-
 def test_too_few_resamples():
-    with pytest.raises(ConditionError, match="n_bootstrap is 1"):
-        ConsistencyEvaluator(n_bootstrap=1)
+    with pytest.raises(ConditionError, match="n_bootstrap is 1; a standard deviation needs at least 2 resamples"):
+        ConsistencyEvaluator(n_bootstrap=1).evaluate(example_batch(2), example_batch(2))
 
 
 def test_keeps_the_promises_of_an_evaluator():

@@ -98,11 +98,11 @@ def test_noise_is_seen_in_the_texture():
     ("images", "seen"),
     [
         (np.zeros((0, 64, 64, 3), np.uint8), r"\(0, 64, 64, 3\)"),
-        (np.zeros((1, 64, 48, 3), np.uint8), r"\(1, 64, 48, 3\)"),
-        (np.zeros((1, 16, 16, 3), np.uint8), r"\(1, 16, 16, 3\)"),
-        (np.zeros((1, 64, 64, 3), np.float32), "float32"),
+        (np.zeros((1, 64, 48, 3), np.uint8), "images of 64x48 px are not square; cut out squares"),
+        (np.zeros((1, 16, 16, 3), np.uint8), "16x16 px are too small for a description; give sides of 32 px or more"),
+        (np.zeros((1, 64, 64, 3), np.float32), "float32 of shape .*; a description needs uint8"),
     ],
 )
 def test_images_that_are_refused(images, seen):
-    with pytest.raises(ImageError, match=f"{seen}.*; descriptors need uint8 .N, H, H, 3. .*at least 32"):
+    with pytest.raises(ImageError, match=seen):
         describe(images)

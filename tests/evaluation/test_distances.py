@@ -49,6 +49,21 @@ def test_fewer_points_than_dimensions_have_a_frechet_distance():
     assert frechet(points[0], points[0]) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("n", "m"), [(20, 30), (2, 9)])
+def test_frechet_without_matrices_of_all_dimensions_is_the_same(n, m):
+    linalg = pytest.importorskip("scipy.linalg")
+    rng = np.random.default_rng(n)
+    one, two = rng.normal(size=(n, 80)) * np.linspace(0.1, 2, 80), rng.normal(size=(m, 80)) + 0.2
+    assert frechet(one, two) == pytest.approx(frechet_of_moments(*moments(one), *moments(two)), rel=1e-6)
+    first, second = (np.cov(points, rowvar=False) for points in (one, two))
+    # in the space of one's points, where the product has a root that scipy finds
+    axes = np.linalg.svd(one - one.mean(axis=0), full_matrices=False)[2][: n - 1]
+    root = linalg.sqrtm(axes @ first @ axes.T)
+    overlap = np.trace(linalg.sqrtm(root @ (axes @ second @ axes.T) @ root).real)
+    expected = ((one.mean(axis=0) - two.mean(axis=0)) ** 2).sum() + np.trace(first) + np.trace(second) - 2 * overlap
+    assert frechet(one, two) == pytest.approx(expected, rel=1e-4)
+
+
 def test_diversity_is_the_mean_over_pairs():
     points = np.random.default_rng(0).normal(size=(20, 4))
     directions = unit(points)

@@ -8,6 +8,7 @@ import pytest
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.evaluation.distances import diversity, unit
 from astro_galaxysd.evaluation.diversity import METRICS, DiversityEvaluator, vendi_score
+from astro_galaxysd.evaluation.scores import share_error
 from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.testing import check_evaluator, example_batch
 
@@ -111,7 +112,22 @@ def test_copies_of_real_images_are_no_less_diverse(real, described):
 def test_too_few_images_are_nan_with_a_note(described):
     table = DiversityEvaluator().evaluate(example_batch(5), example_batch(1, rng=1), embedder=described)
     assert np.isnan(table["value"]).all()
-    assert set(table["note"]) == {"5 real and 1 synthetic images; needs more than 5 of each"}
+    images = "5 real and 1 synthetic images; at least"
+    assert set(table["note"]) == {f"{images} 24 of each are needed", f"{images} 2 synthetic ones are needed"}
+
+
+@pytest.mark.parametrize("n", [8, 12, 23, 24])
+def test_small_batches_have_errors_or_a_note(n):
+    found = figures(cloud(n, 0), cloud(n, 1))
+    for metric in METRICS:
+        assert found[metric].error > 0 or found[metric].note, metric
+    assert np.isfinite(found["recall"].value) == np.isfinite(found["coverage"].value) == (n == 24)
+
+
+def test_shares_of_0_and_1_have_errors():
+    real = cloud(60, 0)
+    assert figures(real, real)["coverage"].error == pytest.approx(share_error(60, 60))
+    assert figures(real, np.tile(-real[:1], (60, 1)))["recall"].error == pytest.approx(share_error(0, 60))
 
 
 def test_settings_that_give_no_figure(described):

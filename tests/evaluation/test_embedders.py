@@ -17,7 +17,7 @@ from astro_galaxysd.evaluation import embedders
 from astro_galaxysd.evaluation.embedders import FunctionEmbedder, TransformersEmbedder, make_embedder
 from astro_galaxysd.evaluation.memory import Memory
 from astro_galaxysd.evaluation.preprocessing import read_preprocessing
-from astro_galaxysd.plugins.manager import get_registry
+from astro_galaxysd.plugins.manager import PluginRegistry, get_registry
 from astro_galaxysd.records import EmbedderSpec
 from astro_galaxysd.testing import check_embedder, example_batch
 
@@ -350,11 +350,21 @@ def test_the_hub_may_fail(monkeypatch):
         make_embedder("astro/vit@v2")
 
 
-def test_ours_by_default(monkeypatch):
-    ours = FunctionEmbedder(lambda images: images.mean(axis=(1, 2)))
-    monkeypatch.setattr(embedders, "default_embedder", lambda: ours)
+def test_ours_by_default(monkeypatch, images):
+    monkeypatch.setattr("astro_galaxysd.evaluation.embedding.GalaxyEmbedder", Colours)
+    for embedder in (make_embedder(), make_embedder("galaxysd"), Memory()):
+        assert embedder.revision == "colours-3"
+        np.testing.assert_allclose(embedder.embed(images), images.mean(axis=(1, 2)), rtol=1e-6)
+
+
+def test_ours_without_entry_points(monkeypatch, tmp_path):
+    ours = Colours()
+    monkeypatch.setattr("astro_galaxysd.evaluation.embedding.GalaxyEmbedder", lambda: ours)
+    monkeypatch.setattr(embedders, "get_registry", lambda: PluginRegistry(entry_points=[]))
+    (tmp_path / "galaxysd").mkdir()
+    monkeypatch.chdir(tmp_path)  # a folder of that name is none of its
     assert make_embedder() is ours
-    assert make_embedder("galaxysd") is ours
+    assert Memory().embedder is ours
 
 
 def test_folders_functions_and_objects(saved, images):

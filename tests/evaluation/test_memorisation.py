@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from astro_galaxysd.errors import ConditionError, ImageError
 from astro_galaxysd.evaluation.distances import unit
-from astro_galaxysd.evaluation.memorisation import MemorisationEvaluator, closest_pairs, form
+from astro_galaxysd.evaluation.memorisation import MemorisationEvaluator, _limit, closest_pairs, form
 from astro_galaxysd.evaluation.realism import RealismEvaluator
+from astro_galaxysd.evaluation.scores import share_error
+from astro_galaxysd.learning.views import dihedral
 from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.testing import check_evaluator, example_batch
 
@@ -96,11 +99,25 @@ def test_without_training_images_there_is_a_note(reference):
     assert all("no training images: give the table" in note for note in table["note"])
 
 
+@pytest.mark.parametrize("n", [99, 100, 150])
+def test_no_more_than_one_in_a_hundred_is_taken_for_a_copy(n):
+    rng = np.random.default_rng(n)
+    null = rng.random((4000, n))  # below the limit lies this share of all that is no copy
+    limits = np.array([_limit(distances) for distances in null])
+    assert limits.mean() == pytest.approx(0.01, abs=4 * limits.std() / np.sqrt(len(limits)))
+
+
+def test_shares_of_all_and_of_none_have_errors(described):
+    noise = np.random.default_rng(0).integers(0, 256, SETS[2].images.shape, dtype=np.uint8)
+    for row in judged(noise, described).values():
+        assert row["error"] == pytest.approx(share_error(int(row["value"]) * 200, 200))
+
+
 def test_few_real_images_set_no_limit(described):
-    few = example_batch(99, rng=4)
+    few = example_batch(98, rng=4)
     found = judged(SETS[2].images, described, real=few)
     assert np.isnan(found["near_copies"]["value"])
-    assert found["near_copies"]["note"] == "99 real images; a 1 % quantile needs at least 100"
+    assert found["near_copies"]["note"] == "98 real images; a 1 % quantile needs at least 99"
     assert found["authenticity"]["value"] > 0
 
 
@@ -142,6 +159,9 @@ def test_the_eight_forms_differ_and_keep_their_pixels():
     forms = {form(image, number).tobytes() for number in range(8)}
     assert len(forms) == 8
     np.testing.assert_array_equal(form(image, 0), image)
+    pixels = torch.from_numpy(image).permute(2, 0, 1).expand(8, -1, -1, -1)
+    for number, same in enumerate(dihedral(pixels, torch.arange(8)).permute(0, 2, 3, 1).numpy()):
+        np.testing.assert_array_equal(form(image, number), same)
     with pytest.raises(ImageError, match="form 8 of an image; there are eight"):
         form(image, 8)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from astro_galaxysd.errors import ConditionError, ImageError, OutputError, PluginError
 from astro_galaxysd.evaluation import embedders
+from astro_galaxysd.evaluation import memory as memory_module
 from astro_galaxysd.evaluation.featurefile import CACHE_FILE, FeatureFile, MemoryWarning
 from astro_galaxysd.evaluation.memory import Memory, remembered
 from astro_galaxysd.testing import check_embedder, example_batch
@@ -189,7 +191,7 @@ def test_several_processes_share_a_file(images, tmp_path):
 
 def test_default_embedder_is_loaded_when_it_is_needed(images, monkeypatch):
     made = []
-    monkeypatch.setattr(embedders, "default_embedder", lambda: made.append(Counting("ours")) or made[0])
+    monkeypatch.setattr(embedders, "make_embedder", lambda: made.append(Counting("ours")) or made[0])
     memory = Memory()
     memory.of("total-1", total, images)
     assert not made
@@ -242,7 +244,7 @@ def test_a_name_without_version_is_refused(images, name):
 @pytest.mark.parametrize(
     ("wrong", "fault"),
     [
-        (np.zeros((0, 8, 8, 3), np.uint8), r"uint8 of shape \(0, 8, 8, 3\); give uint8 .* N at least 1"),
+        (np.zeros((0, 8, 8, 3), np.uint8), r"uint8 of shape \(0, 8, 8, 3\); an embedder needs uint8 .* N at least 1"),
         (np.zeros((2, 8, 8), np.uint8), r"shape \(2, 8, 8\)"),
         (np.zeros((2, 8, 8, 3)), "images are float64"),
         ([1], "images are list"),
@@ -252,7 +254,7 @@ def test_wrong_images_are_refused(wrong, fault):
     with pytest.raises(ImageError, match=fault):
         Memory(Counting()).embed(wrong)
     if not isinstance(wrong, np.ndarray) or wrong.dtype == np.uint8:
-        with pytest.raises(ImageError, match="give numbers of shape"):
+        with pytest.raises(ImageError, match="'total-1' needs numbers of shape"):
             Memory().of("total-1", total, wrong)
 
 
@@ -348,3 +350,37 @@ def test_a_busy_file_is_not_taken_for_a_damaged_one(images, tmp_path, monkeypatc
     other.rollback()
     other.close()
     assert rows_in(tmp_path) == {"measure total-1": 5}
+
+
+def test_an_array_that_nobody_writes_to_is_looked_at_once(images, monkeypatch):
+    looked = []
+    digests = memory_module._digests
+    monkeypatch.setattr(memory_module, "_digests", lambda some: looked.append(len(some)) or digests(some))
+    memory = Memory(Counting())
+    frozen = images.copy()
+    frozen.flags.writeable = False
+    first = memory.embed(frozen)
+    memory.of("total-1", total, frozen)
+    np.testing.assert_array_equal(memory.embed(frozen), first)
+    assert looked == [10]
+    memory.embed(frozen[:4])  # a view: who holds the rest could write
+    assert looked == [10, 4]
+    assert len(memory._frozen) == 1
+    del frozen
+    gc.collect()
+    assert not memory._frozen
+
+
+def test_what_may_be_written_to_is_looked_at_again(images):
+    memory = Memory(Counting())
+    images = images.copy()
+    images.flags.writeable = False
+    first = memory.embed(images)
+    images.flags.writeable = True
+    images[0] = 255
+    assert (memory.embed(images)[0] != first[0]).all()
+    window = images[:]
+    window.flags.writeable = False
+    before = memory.embed(window)
+    images[1] = 255
+    assert (memory.embed(window)[1] != before[1]).all()

@@ -7,7 +7,13 @@ import pytest
 
 from astro_galaxysd.errors import ConditionError, ImageError
 from astro_galaxysd.evaluation.memory import Memory
-from astro_galaxysd.evaluation.morphology import QUANTITIES, MorphologyEvaluator, judge, measure
+from astro_galaxysd.evaluation.morphology import (
+    QUANTITIES,
+    MorphologyEvaluator,
+    compare_shapes,
+    measure,
+    remembered_measure,
+)
 from astro_galaxysd.evaluation.sources import Growth, Source, central_sources
 from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.testing import check_evaluator, example_conditions
@@ -265,13 +271,15 @@ def test_failures_are_counted_and_not_compared(population):
 def test_empty_images_fail_with_a_note(population):
     found = evaluated(population[0], np.zeros_like(population[1]))
     assert found["failures"]["value"] == 1
+    assert found["failures"]["error"] > 0
     assert np.isnan(found["m20_ks"]["value"])
     assert found["m20_ks"]["note"] == "40 real and 0 synthetic images have a m20; at least 8 each are needed"
 
 
-def test_judge_takes_any_numbers():
-    numbers = np.random.default_rng(0).normal(size=(20, 2))
-    table = judge(numbers, numbers + np.array([0, 3]), ["width", "height"], n_bootstrap=5, rng=0)
+def test_any_numbers_can_be_compared():
+    width, height = np.random.default_rng(0).normal(size=(2, 20))
+    one, two = {"width": width, "height": height}, {"width": width, "height": height + 3}
+    table = compare_shapes(one, two, n_bootstrap=5, rng=0)
     assert list(table["metric"]) == ["width_ks", "width_wasserstein", "height_ks", "height_wasserstein", "failures"]
     assert table["value"][0] == 0
     assert table["value"][2] > 0.8
@@ -282,6 +290,7 @@ def test_a_memory_measures_once(population, monkeypatch):
     first = evaluated(*population, embedder=memory)
     monkeypatch.setattr("astro_galaxysd.evaluation.morphology._measure", lambda source: calls.append(source) or {})
     assert [tuple(r) for r in evaluated(*population, embedder=memory).values()] == [tuple(r) for r in first.values()]
+    assert tuple(remembered_measure(memory, population[0])) == QUANTITIES
     assert not calls
 
 

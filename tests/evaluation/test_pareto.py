@@ -72,7 +72,7 @@ def test_evaluations_become_a_sweep():
 def test_what_is_no_sweep():
     with pytest.raises(ConditionError, match="no evaluations; give"):
         sweep_table([])
-    with pytest.raises(ConditionError, match=r"settings differ in their names: \['step'\]"):
+    with pytest.raises(ConditionError, match=r"settings differ in their names: \['step'\] .*; name the same"):
         sweep_table([({"guidance": 1.0}, evaluation(0.5)), ({"step": 10}, evaluation(0.5))])
     with pytest.raises(ConditionError, match="the evaluation of {'step': 1} has no metric vendi"):
         sweep_table([({"step": 1}, evaluation(0.5))], ["vendi"])

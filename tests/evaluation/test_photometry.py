@@ -7,7 +7,14 @@ import pytest
 
 from astro_galaxysd.errors import ConditionError, ImageError
 from astro_galaxysd.evaluation.memory import Memory
-from astro_galaxysd.evaluation.photometry import QUANTITIES, PhotometryEvaluator, measure, radial_profile
+from astro_galaxysd.evaluation.photometry import (
+    QUANTITIES,
+    PhotometryEvaluator,
+    measure,
+    radial_profile,
+    remembered_measure,
+)
+from astro_galaxysd.evaluation.texture import radial_power
 from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.testing import check_evaluator, example_batch
 
@@ -50,7 +57,7 @@ def test_measure_does_not_depend_on_chunks(monkeypatch):
     ],
 )
 def test_measure_refuses(images, seen):
-    with pytest.raises(ImageError, match=f"{seen}.*needs uint8 .N, H, W, 3. with N at least 1"):
+    with pytest.raises(ImageError, match=f"{seen}.*photometry needs uint8 of shape .N, H, W, 3. with N at least 1"):
         measure(images)
 
 
@@ -203,6 +210,18 @@ def test_a_memory_measures_once(real, monkeypatch):
     again = PhotometryEvaluator(n_bootstrap=5).evaluate(real, real, embedder=memory, rng=0)
     assert not calls
     assert list(again["value"]) == list(first["value"])
+
+
+@pytest.mark.parametrize("memory", [None, Memory()])
+def test_what_is_remembered_is_what_was_measured(memory):
+    images = example_batch(5, size=40, rng=1).images[:, :, :32]
+    for _ in range(2):
+        found = remembered_measure(memory, images)
+        for name, expected in measure(images).items():
+            np.testing.assert_array_equal(found.quantities[name], expected)
+        for name, (place, expected) in {"profile": radial_profile(images), "power": radial_power(images)}.items():
+            np.testing.assert_array_equal(getattr(found, name), expected)
+            np.testing.assert_array_equal(found.radius if name == "profile" else found.frequency, place)
 
 
 def test_other_sizes():

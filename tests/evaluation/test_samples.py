@@ -9,6 +9,7 @@ from astropy.table import MaskedColumn, Table
 from astro_galaxysd.conditions.requests import read_requests
 from astro_galaxysd.conditions.table import VOTES
 from astro_galaxysd.errors import ImageError, UnknownNameError
+from astro_galaxysd.evaluation import samples
 from astro_galaxysd.evaluation.samples import read_sample, refuse_unlike, rows_of
 from astro_galaxysd.images.planes import image_hdu
 from astro_galaxysd.images.sources import object_array
@@ -31,6 +32,14 @@ def test_chosen_rows_in_their_order():
     assert sample.conditions["prompt"].tolist() == ["sdss, merger"] * 2
     assert sample.conditions[VOTES].shape == (2, 37)
     assert rows_of(sample, np.array([1])).ids.tolist() == ["id1"]
+
+
+def test_many_rows_are_read_in_parts(monkeypatch):
+    monkeypatch.setattr(samples, "_CHUNK", 2)
+    rows = (5, 0, 3, 1, 2)
+    np.testing.assert_array_equal(read(PIXELS, rows).images, PIXELS[list(rows)])
+    with pytest.raises(ImageError, match="row 4 is 8x8 pixels where row 5 is 16x16"):
+        read(object_array([*PIXELS[:4], PIXELS[4, :8, :8], PIXELS[5]]), (5, 0, 3, 4))
 
 
 def test_other_rows_are_not_decoded():
@@ -84,7 +93,7 @@ def test_floats_beyond_one():
 def test_no_such_column_and_no_rows():
     with pytest.raises(UnknownNameError, match="image column"):
         read(PIXELS, images="cutout")
-    with pytest.raises(ImageError, match="no rows"):
+    with pytest.raises(ImageError, match="real images: there are no rows; give at least one"):
         read(PIXELS, ())
 
 

@@ -15,6 +15,7 @@ from astro_galaxysd.evaluation.scores import (
     leave_out,
     not_computed,
     score_table,
+    share_error,
 )
 
 
@@ -87,3 +88,8 @@ def test_halves_are_halves():
     assert list(kept.real.sum(axis=0)) == [7] + [3] * 20
     assert list(kept.synthetic.sum(axis=0)) == [10] + [5] * 20
     assert len({tuple(column) for column in kept.synthetic.T}) > 10
+
+
+def test_error_of_a_share_is_binomial_and_never_0():
+    assert share_error(300, 1000) == pytest.approx(np.sqrt(0.3 * 0.7 / 1000), rel=0.01)
+    assert [share_error(0, 16), share_error(16, 16)] == pytest.approx([np.sqrt(0.1 * 0.9 / 20)] * 2)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from astro_galaxysd.errors import OutputError, OutputExistsError
-from astro_galaxysd.images.files import atomic_folder, atomic_path
+from astro_galaxysd.images.files import atomic_folder, atomic_path, rehearse_folder, rehearse_path
 
 
 def end_with(error, block):
@@ -84,4 +84,25 @@ def test_a_folder_that_cant_be_replaced_is_put_back(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="Input/output error"), block:
         pass
     assert (target / "old").exists()
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("rehearse", [rehearse_path, rehearse_folder])
+def test_a_rehearsal_leaves_nothing(tmp_path, rehearse):
+    rehearse(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="its folder .* doesn't exist; create it"):
+        rehearse(tmp_path / "none" / "a")
+
+
+def test_a_folder_is_rehearsed_as_it_is_replaced(tmp_path):
+    target = tmp_path / "a"
+    target.mkdir()
+    (target / "x").write_text("kept")
+    with pytest.raises(OutputExistsError, match="exists already; pass overwrite=True"):
+        rehearse_folder(target, ours=lambda folder: True)
+    with pytest.raises(OutputExistsError, match="holds files that this package did not write"):
+        rehearse_folder(target, overwrite=True)
+    rehearse_folder(target, overwrite=True, ours=lambda folder: True)
+    assert (target / "x").read_text() == "kept"
     assert list(tmp_path.iterdir()) == [target]

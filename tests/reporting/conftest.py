@@ -77,7 +77,7 @@ def assessment() -> Assessment:
     record = {
         "created": "2026-11-21T12:00:00+00:00",
         "seed": 7,
-        "embedder": "describe-1",
+        "embedder": f"vit@{'cd' * 20}#1",
         "weights": [{"name": "mini", "revision": "0123456789abcdef" * 2}],
         "excluded": {"synthetic": {"not matched": 3}, "real": {"not matched": 0}},
         "seen": {"weights 'mini'": 5, "the reader that ships": None},
@@ -89,7 +89,7 @@ def assessment() -> Assessment:
         batch("h", 2),
         batch("<s>", 3),
         training=training,
-        groups={"prompt: <b>ring</b>": (np.arange(8),) * 3},
+        groups={"prompt: <b>ring</b>": np.arange(8)},
         memory=Memory(Describer()),
         reader=Guesser(),
         record=record,

@@ -11,9 +11,10 @@ from astropy.table import Table
 
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.evaluation.calibration import CalibrationCurve
 from astro_galaxysd.evaluation.pareto import pareto_front
 from astro_galaxysd.reporting import figures
-from astro_galaxysd.reporting.figures import HELD, REAL, SYNTHETIC, Curve, inline_svg
+from astro_galaxysd.reporting.figures import HELD, REAL, SYNTHETIC, inline_svg
 from astro_galaxysd.reporting.upset import combinations, described, draw_upset
 
 
@@ -63,10 +64,16 @@ def test_heights_of_a_distribution_are_shares_of_all_values():
         assert stairs.get_data().values.sum() == pytest.approx(1)  # what lies beyond the axis is counted too
 
 
-def test_a_calibration_leaves_empty_bins_out():
-    x = np.array([0.1, 0.5, 0.9])
-    curve = Curve(x, np.array([0.2, np.nan, 0.8]), np.array([0.1, np.nan, np.nan]))
+def test_a_calibration_has_a_point_a_bin_and_no_error_where_a_bin_has_one_value():
+    from matplotlib.figure import Figure
+
+    curve = CalibrationCurve(np.array([0.1, 0.9]), np.array([0.2, 0.8]), np.array([0.1, np.nan]), np.array([2, 1]))
     assert "fraction asked for" in drawn(lambda p: figures.calibration(p, {SYNTHETIC: curve}, title="spiral"))[1]
+    panel = Figure().add_subplot()
+    figures.calibration(panel, {SYNTHETIC: curve})
+    np.testing.assert_allclose(panel.containers[0].lines[0].get_xydata(), [[0.1, 0.2], [0.9, 0.8]])
+    ends = [segment[:, 1].tolist() for segment in panel.containers[0].lines[2][0].get_segments()]
+    np.testing.assert_allclose(ends, [[0.1, 0.3], [0.8, 0.8]])
 
 
 def test_a_front_is_labelled():

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from astropy.table import MaskedColumn, Table
+from astropy.table import Table
 
+from astro_galaxysd.evaluation.scores import Score
+from astro_galaxysd.evaluation.scoring import Line, with_ceilings
 from astro_galaxysd.reporting.metrics import counted, metric_tables, readings, rounded
 
 NAN = float("nan")
@@ -36,13 +38,21 @@ def test_standings(value, standing):
     assert reading(value=1.6 - value, higher_is_better=False).standing == standing
 
 
-def test_columns_may_be_missing_or_masked():
-    found = readings(Table({"metric": ["m"], "value": [1.0], "higher_is_better": MaskedColumn([True], mask=[True])}))
-    assert found[0].higher_is_better is None
-    assert found[0].group == "all"
+def test_readings_are_the_rows_of_an_evaluation():
+    found = readings(with_ceilings([Line("realism", Score("recall", "all", 0.5, 0.1, 9, 8, True), None)]))
+    assert found[0][:5] == ("realism", "recall", "all", 0.5, 0.1)
+    assert found[0][7:11] == (9, 8, True, "")
     assert math.isnan(found[0].ceiling)
+    assert math.isnan(found[0].reconstruction)
     assert found[0].standing == "unknown"
-    assert "<td" in metric_tables(found)
+    assert readings(with_ceilings([])) == []
+
+
+def test_a_baseline_points_nowhere():
+    html = metric_tables([reading(metric="chance"), reading(metric="chance", group="prompt: ring")])
+    assert '<th scope="row">chance</th>' in html
+    assert "↑" not in html
+    assert "↑" in metric_tables([reading()])
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,16 @@ from astropy.table import Table
 
 from astro_galaxysd.conditions.published import PUBLISHED_PROMPTS
 from astro_galaxysd.errors import ConditionError, ImageError, OutputError, OutputExistsError, TrainingError
+from astro_galaxysd.evaluation import morphology, photometry
 from astro_galaxysd.evaluation.curves import append_metrics
+from astro_galaxysd.evaluation.memorisation import Pair
+from astro_galaxysd.evaluation.morphology import MorphologyEvaluator
+from astro_galaxysd.evaluation.photometry import PhotometryEvaluator
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure
+from astro_galaxysd.evaluation.texture import radial_power
 from astro_galaxysd.reporting import measured
+from astro_galaxysd.reporting.figures import HELD, REAL, SYNTHETIC
+from astro_galaxysd.reporting.gallery import twins
 from astro_galaxysd.reporting.page import Section
 from astro_galaxysd.reporting.report import write_report
 
@@ -93,6 +100,8 @@ def test_the_summary_says_what_was_left_out_and_seen(html):
     assert "5 real rows were among those weights &#x27;mini&#x27; learnt from" in html
     assert "the reader that ships learnt" not in html
     assert "mini (0123456789ab)" in html
+    assert "<dd>vit@cdcdcdcdcdcd#1</dd>" in html
+    assert html.count("cd" * 20) == 1  # in the record
 
 
 def test_published_prompts_have_their_rows_or_say_that_there_are_none(html):
@@ -161,11 +170,30 @@ def test_what_can_not_be_reported_leaves_nothing(assessment, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_morphology_is_kept_where_its_evaluator_keeps_it():
-    from astro_galaxysd.evaluation import morphology
+def test_what_the_evaluators_measured_is_not_measured_again(assessment, monkeypatch):
+    for evaluator in (MorphologyEvaluator(n_bootstrap=2), PhotometryEvaluator(n_bootstrap=2)):
+        for batch in (assessment.held, assessment.synthetic):
+            evaluator.evaluate(assessment.real, batch, embedder=assessment.memory, rng=0)
+    for module in ("photometry", "morphology"):
+        monkeypatch.setattr(f"astro_galaxysd.evaluation.{module}._numbers", lambda images: 1 / 0)
+    samples, curves = measured.photometry(assessment)
+    np.testing.assert_array_equal(samples["flux"][SYNTHETIC], photometry.measure(assessment.synthetic.images)["flux"])
+    frequency, power = radial_power(assessment.held.images)
+    np.testing.assert_array_equal(curves["power"][0], frequency)
+    np.testing.assert_allclose(curves["power"][1][HELD], np.percentile(power, (16, 50, 84), axis=0))
+    assert curves["profile"][1][REAL].shape == (3, 16)
+    assert tuple(measured.morphology_samples(assessment)) == morphology.QUANTITIES
 
-    assert measured.MORPHOLOGY == morphology._REVISION
-    assert list(morphology.measure(np.zeros((1, 64, 64, 3), np.uint8))) == list(morphology.QUANTITIES)
+
+def test_images_too_small_for_morphology_have_none(assessment):
+    small = {name: replace(getattr(assessment, name), images=getattr(assessment, name).images[:, ::2, ::2])
+             for name in ("real", "held", "synthetic")}  # fmt: skip
+    assert measured.morphology_samples(replace(assessment, **small)) == {}
+
+
+def test_distances_of_copies_have_two_digits(assessment):
+    pair = Pair(0, 1, 0.0001234, 0.5, 5)
+    assert "cosine distance 0.00012, correlation 0.50" in twins([pair], assessment.synthetic, assessment.training)
 
 
 @pytest.mark.parametrize("dark", [False, True])
