@@ -51,8 +51,8 @@ Draw the same rows with every combination of settings, judge them, and mark thos
 An interrupted sweep goes on with the same command.
 """
 _PLUGINS = """\
-List what is installed: generators, weights, vote dialects, evaluators, embedders, augmenters; and what is broken, with
-the reason.
+List what is installed: generators, weights, vote dialects, evaluators, embedders, augmenters;
+and what is broken, with the reason.
 
   galaxysd plugins
   galaxysd plugins --json

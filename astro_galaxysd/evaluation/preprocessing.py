@@ -67,7 +67,7 @@ class Preprocessing:
         """
         import torch
 
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).permute(0, 3, 1, 2)
         pixels = self._cropped(self._resized(pixels)).float() * self.factor
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return (pixels - mean) / std

@@ -18,8 +18,8 @@ with radii of its own (`astro_galaxysd.evaluation.scores.half_spread`); the othe
 either in turn (`astro_galaxysd.evaluation.scores.jackknife`). Against the spread of samples drawn again and again they
 are 0.85 to 1.3 times as large; those of frechet and kernel_distance up to 2 times where both batches have one
 distribution, as nothing but chance is left in the figure then. A share of n images has no smaller error than n
-independent images would give it (`astro_galaxysd.evaluation.scores.share_error`), up to 1.8 times the spread where it is
-near 1.
+independent images would give it (`astro_galaxysd.evaluation.scores.share_error`), up to 1.8 times the spread near
+0 and 1.
 
 Where a real image stands alone its radius is wide, and all of pure noise, which has one direction, may lie within:
 precision is 1 then, with a large error. density counts this less; frechet, kernel_distance and coverage see it at once.

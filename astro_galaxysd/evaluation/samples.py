@@ -59,7 +59,8 @@ def read_sample(
     Returns
     -------
     ImageBatch
-        ``images`` (n, H, W, 3) uint8; ``conditions`` with ``prompt``, ``votes`` (n, 37) and ``group``.
+        ``images`` (n, H, W, 3) uint8, read-only, so that they need not be hashed twice; ``conditions`` with
+        ``prompt``, ``votes`` (n, 37) and ``group``.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def read_sample(
             f"{what} images: no pixel is above 1 of 255, as if floats in [0, 1] had been cast to uint8; keep the "
             "floats, or multiply them by 255 before the cast"
         )
+    pixels.flags.writeable = False
     conditions = Table({PROMPT: np.array(requests.prompts, dtype=str), VOTES: requests.votes})
     conditions[GROUP] = np.full(len(pixels), "all") if groups is None else np.asarray(groups, dtype=str)
     return ImageBatch(pixels, conditions, np.array(list(ids), dtype=str), {"sample": what})

@@ -15,7 +15,8 @@ _ZOOM, _LEVEL, _GAIN, _NOISE = 1.25, 0.03, 0.15, 0.03
 
 def pixels_of(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
     """Cutouts of shape (N, H, W, 3), uint8, as a tensor of shape (N, 3, H, W), float32 in [-1, 1]."""
-    moved = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    # torch takes writable arrays in order only; others are copied
+    moved = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
     return moved.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 

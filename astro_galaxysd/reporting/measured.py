@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astro_galaxysd.conditions.requests import answers_asked, known_fractions, read_requests
+from astro_galaxysd.conditions.requests import answers_asked, read_requests
 from astro_galaxysd.conditions.tree import ANSWERS
 from astro_galaxysd.errors import ImageError
 from astro_galaxysd.evaluation.calibration import CalibrationCurve, calibration_curve
-from astro_galaxysd.evaluation.consistency import FEWEST_ASKED
+from astro_galaxysd.evaluation.consistency import FEWEST_ASKED, fractions_asked
 from astro_galaxysd.evaluation.votes import read_votes
 from astro_galaxysd.reporting.figures import HELD, REAL, SYNTHETIC
 
@@ -115,7 +115,7 @@ def calibration_curves(assessment: Assessment) -> dict[str, dict[str, Calibratio
     reader, memory = assessment.reader, assessment.memory
     if reader is None:
         return {}
-    pairs = {colour: (_asked(batch, drawn=colour == SYNTHETIC), read_votes(reader, batch.images, memory))
+    pairs = {colour: (fractions_asked(batch), read_votes(reader, batch.images, memory))
              for colour, batch in ((HELD, assessment.held), (SYNTHETIC, assessment.synthetic))}  # fmt: skip
     if not np.isfinite(pairs[SYNTHETIC][0]).any():
         return {}
@@ -136,8 +136,3 @@ def _commonest(order: Iterable[int], pairs: Mapping[str, tuple[np.ndarray, np.nd
 
 def _curves(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], key: str | None) -> dict[str, CalibrationCurve]:
     return {colour: calibration_curve(asked, read, key) for colour, (asked, read) in pairs.items()}
-
-
-def _asked(batch: ImageBatch, *, drawn: bool) -> np.ndarray:
-    requests = read_requests(batch.conditions, drawn=drawn)
-    return np.where(known_fractions(requests), requests.votes, np.nan)

@@ -26,7 +26,7 @@ def installed():
 @pytest.mark.parametrize(
     ("arguments", "taught"),
     [
-        ([], ["augment", "generate", "plugins", "train", "exit status:", "130  interrupted", "--debug", "--version"]),
+        ([], ["augment", "generate", "evaluate", "sweep", "plugins", "train", "exit status:", "130  interrupted", "--debug", "--version"]),
         (
             ["augment"],
             [
@@ -45,6 +45,8 @@ def installed():
         (["train", "autoencoder"], ["--data", "--run", "--preset", "--set NAME=VALUE", "--minutes", "goes on if the"]),
         (["train", "diffusion"], ["--autoencoder", "--start-from", "--validation", "--watch-every", "--promote"]),
         (["train", "finetune"], ["--base", "--preset", "--validation", "--watch-every"]),
+        (["evaluate"], ["galaxysd evaluate test.parquet drawn.parquet --training train.parquet --blind -o report/"]),
+        (["sweep"], ["galaxysd sweep val.parquet --guidance 1 2 3 4 --steps 10 20 -o sweep.ecsv"]),
         (["train", "pack"], ["--data", "--out", "--weights", "--validation", "--overwrite"]),
     ],
 )

@@ -110,9 +110,9 @@ def flattened(images, top=20.0):
 
 
 def lopsided(images):
-    return with_light(
-        images, lambda light: light * np.where(np.arange(light.shape[2]) < light.shape[2] // 2, 1, 0.4)[:, None]
-    )
+    """Galaxies with one half fainter than the other."""
+    gain = np.where(np.arange(images.shape[2]) < images.shape[2] // 2, 1, 0.4)[:, None]
+    return with_light(images, lambda light: light * gain)
 
 
 def lifted(images, levels=6):
@@ -166,7 +166,7 @@ def copied(training):
 
 
 class Case(NamedTuple):
-    """What is done to galaxies, what must see it, for better (1) or worse (-1) in numbers, and what must not care."""
+    """What is done to galaxies; metrics that must be higher, must be lower and must not care, blanks between."""
 
     change: Callable[[np.ndarray], np.ndarray]
     higher: str
@@ -181,7 +181,7 @@ CASES = {
     ),
     "blur": Case(
         blurred, "power sky_rms_ks frechet kernel_distance", "coverage pairwise_distance vendi",
-        "flux_ks flux_shift background_ks colour_ks profile_ks consistency ellipticity_ks half_light_radius_ks failures",
+        "flux_ks flux_shift background_ks colour_ks consistency ellipticity_ks half_light_radius_ks failures",
     ),
     "brightness": Case(
         brighter, "flux_ks flux_wasserstein flux_shift profile_ks", "",
@@ -189,7 +189,7 @@ CASES = {
     ),
     "background": Case(
         lifted, "background_ks background_wasserstein background_shift", "",
-        "flux_ks sky_rms_ks colour_ks profile_ks power concentration_ks nearest_real frechet coverage vendi consistency",
+        "flux_ks sky_rms_ks colour_ks power concentration_ks nearest_real frechet coverage vendi consistency",
     ),
     "colours": Case(
         swapped, "colour_ks colour_wasserstein colour_shift colour_rg_ks colour_rg_wasserstein colour_rg_shift", "",
@@ -197,7 +197,7 @@ CASES = {
     ),
     "flattened": Case(
         flattened,
-        "gini_ks gini_wasserstein concentration_ks concentration_wasserstein m20_ks m20_wasserstein half_light_radius_ks",
+        "gini_ks gini_wasserstein concentration_ks concentration_wasserstein m20_ks m20_wasserstein",
         "", "background_ks background_shift sky_rms_ks ellipticity_ks ellipticity_wasserstein near_copies",
     ),
     "lopsided": Case(
@@ -235,7 +235,7 @@ _NAMES = {
     **{f"{shape}_{kind}": "morphology" for shape in SHAPES for kind in ("ks", "wasserstein")},
     "failures": "morphology",
 }
-_SLOW = ("brightness", "flattened", "companions", "squeezed", "lopsided", "colours")
+_SLOW = ("brightness", "background", "colours", "flattened", "lopsided", "companions", "squeezed", "shrunk")
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] if c in _SLOW else []) for c in CASES])
@@ -243,6 +243,7 @@ def test_what_is_meant_to_see_it_does_and_others_do_not(sky, case):
     change, higher, lower, unmoved = CASES[case]
     images = change(sky.others.images)
     steps = {metric: sky.change(_NAMES[metric], metric, images) for metric in f"{higher} {lower} {unmoved}".split()}
+    # in errors: what is unmoved stays below 2.1, what is moved is at 4.2 (precision) or more
     assert min(steps[metric] for metric in higher.split()) > 3.5, steps
     assert max((steps[metric] for metric in lower.split()), default=-4) < -3.5, steps
     assert max(abs(steps[metric]) for metric in unmoved.split()) < 2.5, steps
@@ -257,25 +258,14 @@ def test_these_are_all_metrics(sky):
     assert {metric for name in EVALUATORS for metric in sky.figures(name)} == set(_NAMES)
 
 
+@pytest.mark.slow
 def test_another_class_of_galaxies(sky):
     images = sky.of_class("round")
-    for metric, sign in (
-        ("ellipticity_ks", 1),
-        ("frechet", 1),
-        ("consistency", -1),
-        ("vote_rmse", 1),
-        ("coverage", -1),
-    ):
-        assert sign * sky.change(_NAMES[metric], metric, images) > 3.5, metric
-    for metric in (
-        "precision",
-        "nearest_real",
-        "flux_ks",
-        "sky_rms_ks",
-        "profile_ks",
-        "half_light_radius_ks",
-        "failures",
-    ):
+    for metric in ("ellipticity_ks", "frechet", "vote_rmse"):
+        assert sky.change(_NAMES[metric], metric, images) > 3.5, metric
+    for metric in ("consistency", "coverage"):
+        assert sky.change(_NAMES[metric], metric, images) < -3.5, metric
+    for metric in ("precision", "nearest_real", "flux_ks", "sky_rms_ks", "profile_ks", "failures"):
         assert abs(sky.change(_NAMES[metric], metric, images)) < 2.5, metric
 
 

@@ -34,6 +34,13 @@ def test_pixels():
     assert pixels[0, :, 1, 2].tolist() == pytest.approx([-1.0, 127 / 127.5 - 1, 1.0], abs=1e-6)
 
 
+def test_pixels_of_a_read_only_array():
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    known = pixels_of(images)
+    images.flags.writeable = False
+    assert torch.equal(pixels_of(images), known)
+
+
 def test_pixels_of_a_view():
     images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     assert torch.equal(pixels_of(images[:, ::-1]), pixels_of(images).flip(2))
