@@ -6,6 +6,9 @@ al. 2013, or a tag of the prompt) and :math:`k_a` of them in which the reader fi
 
 - consistency of a :math:`k_a / n_a`, and over all the mean over answers with at least 8 such images (agreement with
   the condition as Astolfi et al. 2024 ask for it; by answers of the tree it is ours),
+- share_read of a: mean over these images of the share of volunteers who would give the answer, the product of the
+  fractions read on the way to it. It says more than consistency where an answer is seldom anybody's first choice, such
+  as a ring; over all as consistency,
 - chance: the same mean, of the shares of *all* images in which each answer is found. It is what images score that
   ignore their prompts, or whose prompts were shuffled: a baseline for consistency, neither better high nor low
   (`higher_is_better` is that of consistency),
@@ -39,6 +42,7 @@ from astro_galaxysd.conditions.requests import (
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.evaluation.calibration import bin_of, calibration_error
 from astro_galaxysd.evaluation.distributions import check_resamples
+from astro_galaxysd.evaluation.reader import reached
 from astro_galaxysd.evaluation.scores import Score, bootstrap, not_computed, score_table, share_error
 from astro_galaxysd.evaluation.votes import Reader, answers_found, read_votes
 
@@ -54,6 +58,7 @@ __all__ = ["FEWEST_ASKED", "ConsistencyEvaluator", "Reader", "fractions_asked", 
 
 #: Images that must be asked for an answer before its share is stated.
 FEWEST_ASKED = 8
+_TOO_FEW_ASKED = f"no answer is asked for by {FEWEST_ASKED} images or more"
 #: Keys of a batch's meta: the answers over which consistency is a mean, and those whose fractions are compared.
 _ANSWERS, _FRACTIONS = "consistency_answers", "consistency_fractions"
 #: True: only what weighted prompts name is compared.
@@ -167,9 +172,9 @@ class ConsistencyEvaluator:
         Returns
         -------
         Table
-            ``consistency`` (group ``"all"`` and one of each answer asked for), ``chance``, ``vote_rmse``,
-            ``calibration_error``. NaN with a note where nothing or too little was asked for. `n_synthetic` counts the
-            images asked.
+            ``consistency`` and ``share_read`` (group ``"all"`` and one of each answer asked for), ``chance``,
+            ``vote_rmse``, ``calibration_error``. NaN with a note where nothing or too little was asked for.
+            `n_synthetic` counts the images asked.
 
         Raises
         ------
@@ -188,8 +193,9 @@ class ConsistencyEvaluator:
 
             self.reader = ImageReader.load("reporting")
         read = read_votes(self.reader, synthetic.images, embedder)
-        generator = np.random.default_rng(rng)
-        rows = self._agreement(asked, answers_found(read), _columns(synthetic, _ANSWERS), len(real), generator)
+        generator, wanted = np.random.default_rng(rng), _columns(synthetic, _ANSWERS)
+        rows = self._agreement(asked, answers_found(read), wanted, len(real), generator)
+        rows += self._shares(asked, reached(read) * read, wanted, len(real), generator)
         rows += self._calibration(fractions_asked(synthetic), read, len(real), generator)
         return score_table(rows)
 
@@ -201,8 +207,8 @@ class ConsistencyEvaluator:
         n = int(asked[:, many].any(axis=1).sum())
         rows = [_share(answer.key, asked[:, i], found[:, i], n_real) for i, answer in enumerate(ANSWERS) if count[i]]
         if not many.any():
-            note = f"no answer is asked for by {FEWEST_ASKED} images or more"
-            return [*(not_computed(name, "all", note, n_real, n, True) for name in ("consistency", "chance")), *rows]
+            names = ("consistency", "chance")
+            return [*(not_computed(name, "all", _TOO_FEW_ASKED, n_real, n, True) for name in names), *rows]
         a, f = asked[:, many], found[:, many]
         overall = self._row("consistency", lambda r: _macro(a[r], f[r]), len(a), n_real, n, rng, better=True)
         if overall.error == 0:  # all or none fit: resamples don't know that n images are not infinitely many
@@ -213,6 +219,26 @@ class ConsistencyEvaluator:
         else:
             chance = self._row("chance", lambda r: float(f[r].mean()), len(a), n_real, n, rng, better=True)
         return [overall, chance, *rows]
+
+    def _shares(
+        self, asked: np.ndarray, shares: np.ndarray, wanted: np.ndarray, n_real: int, rng: np.random.Generator
+    ) -> list[Score]:
+        count = asked.sum(axis=0)
+        many = np.flatnonzero(wanted & (count >= FEWEST_ASKED))
+        n = int(asked[:, many].any(axis=1).sum())
+        if not len(many):
+            return [not_computed("share_read", "all", _TOO_FEW_ASKED, n_real, n, True)]
+
+        def overall(rows: np.ndarray) -> float:
+            told = np.where(asked[rows][:, many], shares[rows][:, many], np.nan)
+            return float(np.nanmean(np.nanmean(told[:, ~np.isnan(told).all(axis=0)], axis=0)))
+
+        found = [self._row("share_read", overall, len(asked), n_real, n, rng, better=True)]
+        for i in np.flatnonzero(count >= FEWEST_ASKED):
+            told = shares[asked[:, i], i]
+            error = float(told.std(ddof=1) / np.sqrt(len(told)))
+            found.append(Score("share_read", ANSWERS[i].key, float(told.mean()), error, n_real, len(told), True))
+        return found
 
     def _calibration(self, asked: np.ndarray, read: np.ndarray, n_real: int, rng: np.random.Generator) -> list[Score]:
         n = int(np.isfinite(asked).any(axis=1).sum())
@@ -263,5 +289,5 @@ def _share(key: str, asked: np.ndarray, found: np.ndarray, n_real: int) -> Score
 
 
 def _nothing(n_real: int, n_synthetic: int) -> list[Score]:
-    better = {"consistency": True, "chance": True, "vote_rmse": False, "calibration_error": False}
+    better = {"consistency": True, "share_read": True, "chance": True, "vote_rmse": False, "calibration_error": False}
     return [not_computed(name, "all", _NOTHING_ASKED, n_real, n_synthetic, up) for name, up in better.items()]

@@ -9,7 +9,7 @@ from astropy.table import Table
 from astro_galaxysd.conditions.composition import set_answers
 from astro_galaxysd.conditions.prompts import prompts_from_fractions
 from astro_galaxysd.conditions.table import VOTES
-from astro_galaxysd.conditions.tree import ANSWERS
+from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.evaluation.consistency import ConsistencyEvaluator, fractions_asked, told_alike
 from astro_galaxysd.evaluation.memory import Memory
@@ -62,6 +62,12 @@ def test_what_shows_what_was_asked_is_consistent():
     assert 0 < found["consistency", "all"]["error"] < 0.05
     assert 0 < found["consistency", "merger"]["error"] < 0.1  # all 40 agree, but 40 are not infinitely many
     assert found["consistency", "merger"]["n_synthetic"] == 40
+    ways = {"round": ("smooth", "round"), "arms_2": ("features", "not_edge_on", "spiral", "arms_2")}
+    for number, kind in enumerate(KINDS):
+        if kind in ways:
+            expected = np.prod([FRACTIONS[number, INDEX[key]] for key in ways[kind]])
+            assert found["share_read", kind]["value"] == pytest.approx(expected, abs=1e-6)
+            assert found["share_read", kind]["error"] == pytest.approx(0, abs=1e-6)  # the reader says the same of all
     assert found["vote_rmse", "all"]["value"] < 0.01
     assert found["calibration_error", "all"]["value"] < 0.01
     assert all(row["note"] == "" for row in found.values())
@@ -74,6 +80,7 @@ def test_shuffled_requests_bring_it_to_chance():
     assert value["value"] == pytest.approx(chance["value"], abs=3 * np.hypot(value["error"], chance["error"]))
     right = judged(Painted(), batch(ASKED))
     assert right["consistency", "all"]["value"] > value["value"] + 10 * value["error"]
+    assert right["share_read", "all"]["value"] > found["share_read", "all"]["value"] + 0.3
     for metric in ("vote_rmse", "calibration_error"):
         assert found[metric, "all"]["value"] > 5 * right[metric, "all"]["value"]
     # the bystander: chance does not look at who was asked for what

@@ -228,7 +228,7 @@ CASES = {
 _NAMES = {
     **dict.fromkeys(REALISM, "realism"),
     **dict.fromkeys(DIVERSITY, "diversity"),
-    **dict.fromkeys(("consistency", "chance", "vote_rmse", "calibration_error"), "consistency"),
+    **dict.fromkeys(("consistency", "share_read", "chance", "vote_rmse", "calibration_error"), "consistency"),
     **dict.fromkeys(MEMORISATION, "memorisation"),
     **{f"{q}_{kind}": "photometry" for q in QUANTITIES for kind in ("ks", "wasserstein", "shift")},
     **dict.fromkeys(("profile_ks", "power"), "photometry"),
@@ -251,7 +251,8 @@ def test_what_is_meant_to_see_it_does_and_others_do_not(sky, case):
 
 def test_each_metric_has_a_fault_that_it_must_see():
     seen = {metric for case in CASES.values() for metric in f"{case.higher} {case.lower}".split()}
-    assert seen | {"near_copies", "authenticity"} == set(_NAMES)  # these two by copied training images
+    # copied training images, and shuffled labels
+    assert seen | {"near_copies", "authenticity"} | {"share_read"} == set(_NAMES)
 
 
 def test_these_are_all_metrics(sky):
@@ -271,7 +272,8 @@ def test_another_class_of_galaxies(sky):
 
 def test_shuffled_labels(sky):
     shuffled = sky.others.conditions[np.random.default_rng(0).permutation(N)]
-    assert sky.change("consistency", "consistency", conditions=shuffled) < -4
+    for metric in ("consistency", "share_read"):
+        assert sky.change("consistency", metric, conditions=shuffled) < -4
     for metric in ("vote_rmse", "calibration_error"):
         assert sky.change("consistency", metric, conditions=shuffled) > 4
     found = sky.figures("consistency", conditions=shuffled)
