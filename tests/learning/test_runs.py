@@ -178,6 +178,14 @@ class TestStopping:
         assert again.resume()
         assert again.step == 3
 
+    @pytest.fixture
+    def _interrupts(self):
+        """Ctrl-C interrupts, also where the tests were started in the background of a shell, which ignores it."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
+    @pytest.mark.usefixtures("_interrupts")
     def test_an_interrupt_does_not_tear_a_step(self, start, monkeypatch):
         """Ctrl-C between the optimizer's step and the average: the checkpoint must still be that of a whole step."""
         run = start()
