@@ -223,7 +223,9 @@ def pareto(panel: Any, sweep: Table, x: str, y: str, *, labels: Sequence[str] = 
     panel.plot(across[order], up[order], "o-", color=SYNTHETIC, markersize=5, linewidth=1.2)
     if labels and len(order) <= _MOST_LABELS:
         for row in order:
-            panel.annotate(labels[row], (across[row], up[row]), xytext=(5, 4), textcoords="offset points", fontsize=8)
+            place = (across[row], up[row])
+            text = panel.annotate(labels[row], place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+            text.set_in_layout(False)  # else a long one leaves no room for the axes
     panel.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     panel.margins(0.12)
     panel.grid(True)

@@ -269,8 +269,8 @@ def pareto_section(sweep: Table) -> Section:
     names = [name for name in OBJECTIVES if name in sweep.colnames]
     if len(names) < 2:
         raise ConditionError(f"the sweep has columns {', '.join(sweep.colnames)}; give two of {', '.join(OBJECTIVES)}")
-    told = [name for name in sweep.colnames if name not in {*names, *(f"{name}_error" for name in names), "front"}]
-    labels = [", ".join(f"{name} {row[name]}" for name in told if str(row[name]) != "all") for row in sweep]
+    told = _settings(sweep)
+    labels = [", ".join(f"{name} {row[name]}" for name in told) for row in sweep]
 
     def drawn(x: str, y: str) -> str:
         front = pareto_front(sweep, {x: OBJECTIVES[x], y: OBJECTIVES[y]})
@@ -283,6 +283,13 @@ def pareto_section(sweep: Table) -> Section:
         "objectives; further up and to the right is better.</p>"
     )
     return Section("pareto", "Trade-offs", hint + _panels([drawn(x, y) for x, y in pairs_of(names, 2)]))
+
+
+def _settings(sweep: Table) -> list[str]:
+    """Columns that tell the rows of a sweep apart: neither metrics, which have an error beside them, nor constant."""
+    metrics = {name for name in sweep.colnames if f"{name}_error" in sweep.colnames}
+    others = {*metrics, *(f"{name}_error" for name in metrics), "front"}
+    return [name for name in sweep.colnames if name not in others and len(set(map(str, sweep[name]))) > 1]
 
 
 def record_section(assessment: Assessment) -> Section:

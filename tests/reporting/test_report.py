@@ -24,6 +24,7 @@ from astro_galaxysd.reporting.figures import HELD, REAL, SYNTHETIC
 from astro_galaxysd.reporting.gallery import twins
 from astro_galaxysd.reporting.page import Section
 from astro_galaxysd.reporting.report import write_report
+from astro_galaxysd.reporting.sections import pareto_section
 
 SECTIONS = (
     "summary", "figures", "images", "answers", "calibration", "distributions", "training", "history", "pareto",
@@ -208,3 +209,16 @@ def test_a_report_opens_on_narrow_and_wide_screens(browser, report, width, dark)
     browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert browser.overflow() == 0
     assert browser.run("return [...document.images].every((one) => one.complete && one.naturalWidth === 32)")
+
+
+def test_points_of_a_sweep_are_called_by_what_differs():
+    names = ("weights", "guidance", "nearest_real", "nearest_real_error", "frechet", "frechet_error", "front")
+    rows = [("mini", 1.0, 0.8, 0.1, 3.0, 0.2, True), ("mini", 2.0, 0.9, 0.1, 2.0, 0.2, True)]
+    sweep = Table(rows=rows, names=names)
+    sweep["pairwise_distance"] = [0.9, 0.8]
+    sweep["pairwise_distance_error"] = 0.01
+    body = pareto_section(sweep).body
+    assert "guidance 1.0" in body
+    assert "guidance 2.0" in body
+    assert "weights" not in body
+    assert "frechet" not in body
