@@ -94,4 +94,5 @@ assert not {"torch", "diffusers", "transformers"} & set(sys.modules)
 
 
 def test_neither_planning_nor_another_generator_loads_torch(tmp_path):
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

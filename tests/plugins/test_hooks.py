@@ -72,5 +72,7 @@ def test_plugins_of_the_docs_work(install):
 
 
 def test_code_of_the_docs_runs():
-    for block in code_of_the_docs():
+    blocks = code_of_the_docs()
+    assert len(blocks) > 2
+    for block in blocks:
         exec(compile(block, str(DOC), "exec"), {})
