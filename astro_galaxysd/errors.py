@@ -2,7 +2,8 @@
 
 Every message says what was wrong, the value that was seen and the way out. Raise the most specific class:
 `PromptError` for the text of a prompt, `ConditionError` for table columns and planned rows, `ImageError` for
-pixels, `WeightsError` for model files, `PluginError` for plug-ins, `OutputError` for what is written.
+pixels, `SurveyError` for what is said of a survey, `WeightsError` for model files, `PluginError` for plug-ins,
+`OutputError` for what is written.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from typing import Any
 
 __all__ = [
     "ConditionError",
+    "DomainError",
+    "DomainWarning",
     "DuplicatePluginError",
     "GalaxySDError",
     "ImageError",
+    "MatchError",
+    "MatchWarning",
     "MissingDependencyError",
     "NoRealRowsError",
     "OutputError",
@@ -23,6 +28,8 @@ __all__ = [
     "PluginError",
     "PluginWarning",
     "PromptError",
+    "RowsLeftOutWarning",
+    "SurveyError",
     "TrainingError",
     "UnknownNameError",
     "WeightsError",
@@ -47,6 +54,30 @@ class NoRealRowsError(ConditionError):
 
 class ImageError(GalaxySDError, ValueError):
     """Images that can't be read: ragged, empty, without a finite pixel, truncated, of an unknown kind."""
+
+
+class SurveyError(GalaxySDError, ValueError):
+    """A description of a survey's cutouts that contradicts itself or the cutouts."""
+
+
+class MatchError(GalaxySDError, ValueError):
+    """Drawn galaxies can't be given the survey's size, seeing, noise and sky; the message holds the numbers."""
+
+
+class MatchWarning(UserWarning):
+    """Drawn galaxies were matched to a survey only in part."""
+
+
+class DomainError(GalaxySDError, ValueError):
+    """The cutouts are unlike all that the weights were trained on; the message holds the numbers."""
+
+
+class DomainWarning(UserWarning):
+    """Some cutouts are unlike all that the weights were trained on."""
+
+
+class RowsLeftOutWarning(UserWarning):
+    """Rows whose cutouts can't be read were left out of the work; the table keeps them."""
 
 
 class WeightsError(GalaxySDError, RuntimeError):

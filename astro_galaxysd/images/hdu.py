@@ -1,12 +1,17 @@
-"""Image HDUs: one for each row, RGB planes (3, H, W), an honest header.
+"""Image HDUs: one for each row, planes (bands, H, W), an honest header.
 
 Row 0 of a display image is its top, row 0 of a FITS image its bottom: images are turned over on the way out and
-back on the way in, so that a FITS viewer shows what the picture showed. The planes are display-stretched colours,
-so there is no BUNIT and no calibration, and CALIB = F says so.
+back on the way in, so that a FITS viewer shows what the picture showed. Planes of display images are stretched
+colours, so there is no BUNIT and no calibration, and CALIB = F says so. Planes of a survey with a declared stretch
+have its unit; drawn ones still say CALIB = F, and those of luminance have no unit.
+
+What a table keeps beside the pixels of a column ``image``: ``image_wcs``, the text of the WCS cards, and
+``image_pixel_scale``, arcsec.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +28,9 @@ from astro_galaxysd.images.provenance import (
     text_card,
     text_of_card,
 )
-from astro_galaxysd.images.sources import image_items, object_array
+from astro_galaxysd.images.sources import image_items, object_array, row_name
+from astro_galaxysd.images.surveyhdu import SurveyPlanes, flat_hdu, hdu_array, survey_pixels, write_survey
+from astro_galaxysd.images.wcs import PIXSCALE, header_of_text, wcs_column, wcs_text
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header, ImageHDU
@@ -36,6 +43,8 @@ __all__ = ["from_hdus", "to_hdus"]
 ID_COLUMNS = ("id", "row_id", "objid", "dr7objid", "dr8objid", "iauname", "name")
 #: Card with the row's identifier as it is; EXTNAME is its printable form.
 ROW_ID = "ROWID"
+#: What is added to the name of an image column for that of its pixel scales.
+_PIXEL_SCALE = "_pixel_scale"
 
 
 def to_hdus(
@@ -44,6 +53,7 @@ def to_hdus(
     *,
     pixel_scale: float | Quantity | None = None,
     id_column: str | None = None,
+    survey: SurveyPlanes | None = None,
 ) -> list[ImageHDU]:
     """Make one ImageHDU for each row of a table.
 
@@ -55,15 +65,19 @@ def to_hdus(
     column : str
         Name of the image column.
     pixel_scale : float or Quantity, optional
-        Angular size of a pixel; a float is in arcsec. Given: card PIXSCALE. Not given: no such card.
+        Angular size of a pixel; a float is in arcsec. Card PIXSCALE. Not given: the survey's, else the column
+        ``<column>_pixel_scale``, else no such card.
     id_column : str, optional
         Column that names the rows (EXTNAME and ROWID); without it the first of `ID_COLUMNS` that exists.
+    survey : Survey, optional
+        The column holds a survey's planes, arrays (H, W, bands) or (H, W) of any number type, not display images.
 
     Returns
     -------
     list of ImageHDU
-        Data (3, H, W) uint8, planes red, green, blue; row 0 is the bottom of the image. To write them:
-        ``fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)``.
+        Data (3, H, W) uint8, planes red, green, blue; with a survey its planes (bands, H, W), or (H, W), in their own
+        dtype. Row 0 is the bottom of the image. WCS cards of the column ``<column>_wcs`` are written back. To write
+        HDUs: ``fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)``.
 
     Raises
     ------
@@ -72,22 +86,29 @@ def to_hdus(
     UnknownNameError
         If a column isn't there.
     """
-    scale = _arcsec(pixel_scale)
+    given = survey.pixel_scale if pixel_scale is None and survey is not None else pixel_scale
+    scales = _row_scales(table, column, _arcsec(given))
     ids = _row_ids(table, id_column)
     record = table.meta.get(RUN_RECORD)
     columns = [name for name in {SYNTHETIC, *card_columns().values()} if name in table.colnames]
+    items = _items(table, column, whole=survey is not None)
     hdus = []
-    for row, pixels in enumerate(read_images(table, column=column)):
-        hdu = image_hdu(pixels)
-        _write_header(hdu.header, row, ids[row], scale)
-        hdu.header.extend(
-            header_cards({name: table[name][row] for name in columns}, record if isinstance(record, Mapping) else None)
+    for row in range(len(items)):
+        pixels = read_images(items, rows=[row])[0] if survey is None else survey_pixels(items[row], row_name(row))
+        hdu = image_hdu(pixels) if pixels.ndim == 3 else flat_hdu(pixels)
+        provenance = header_cards(
+            {name: table[name][row] for name in columns}, record if isinstance(record, Mapping) else None
         )
+        _write_header(hdu.header, row, ids[row], scales[row])
+        _write_sky(hdu.header, table, wcs_column(column), row)
+        if survey is not None:
+            write_survey(hdu, survey, synthetic=bool(provenance[0][1]))
+        hdu.header.extend(provenance)
         hdus.append(hdu)
     return hdus
 
 
-def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image") -> Table:
+def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image", *, survey: SurveyPlanes | None = None) -> Table:
     """Read image HDUs back into a table.
 
     Parameters
@@ -96,13 +117,16 @@ def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image") -> Table:
         Planes (3, H, W), uint8 or floats in [0, 1]; HDUs of other programs are read too.
     column : str
         Name of the image column.
+    survey : Survey, optional
+        The HDUs hold a survey's planes, which are kept as they are.
 
     Returns
     -------
     Table
-        `column` (N, H, W, 3) uint8 (object of arrays where sizes differ), ``id`` (ROWID, else EXTNAME) and, where
-        any HDU has its card, the provenance columns and the run's sampler, steps and guidance, masked where a card
-        is missing.
+        `column` (N, H, W, 3) uint8, with a survey (N, H, W, bands) or (N, H, W) in their own dtype (object of arrays
+        where sizes differ), ``id`` (ROWID, else EXTNAME) and, where any HDU has its card, the provenance columns and
+        the run's sampler, steps and guidance, ``<column>_wcs`` and ``<column>_pixel_scale``, masked where a card is
+        missing. The unit of `column` is BUNIT where all HDUs that have one agree.
 
     Raises
     ------
@@ -112,9 +136,12 @@ def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image") -> Table:
     from astropy.table import Column, Table
 
     items = image_items(hdus, column)
-    images = read_images(items)
-    headers = [hdu_with_pixels(item, f"row {row}").header for row, item in enumerate(items)]
-    ragged = len({pixels.shape for pixels in images}) > 1
+    headers = [hdu_with_pixels(item, row_name(row)).header for row, item in enumerate(items)]
+    if survey is None:
+        images = read_images(items)
+    else:
+        images = [hdu_array(item, row_name(row)) for row, item in enumerate(items)]
+    ragged = len({(pixels.shape, pixels.dtype) for pixels in images}) > 1
     table = Table()
     table["id"] = [text_of_card(str(header.get(ROW_ID, header.get("EXTNAME", "")))) for header in headers]
     table[column] = Column(object_array(images) if ragged else np.stack(images))
@@ -122,6 +149,7 @@ def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image") -> Table:
     for keyword, name in card_columns().items():
         if any(keyword in header for header in headers):
             table[name] = _card_column(keyword, headers)
+    _read_sky(table, column, headers)
     return table
 
 
@@ -134,8 +162,52 @@ def _write_header(header: Header, row: int, row_id: str | None, scale: float | N
         header.append(text_card(ROW_ID, row_id, "identifier of the row"))
     header["CALIB"] = (False, "F: display-stretched colours, no calibration")
     if scale is not None:
-        header["PIXSCALE"] = (scale, "[arcsec] angular size of a pixel")
+        header[PIXSCALE] = (scale, "[arcsec] angular size of a pixel")
     header["COMMENT"] = "Planes along NAXIS3: red, green, blue."
+
+
+def _write_sky(header: Header, table: Table, column: str, row: int) -> None:
+    """WCS cards of a row, if the table keeps any."""
+    if column not in table.colnames:
+        return
+    text = table[column][row]
+    if not np.ma.is_masked(text) and text is not None and str(text):
+        header.extend(header_of_text(str(text)), update=True)
+
+
+def _items(table: Table, column: str, *, whole: bool) -> Any:
+    """Items of the column, refused where they are names of files; `whole` takes a stack of any numbers as it is."""
+    values = table[column] if column in table.colnames else ()
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if kind == "U" or (kind == "O" and any(isinstance(item, str | os.PathLike) for item in values)):
+        raise ImageError(
+            f"column {column!r} holds paths of files, which are images outside the table: open them with "
+            "astropy.io.fits, or read them with read_cutouts"
+        )
+    # (N, H, 3) may be N images of one band and 3 pixels width, which display images never are.
+    return np.ma.asarray(values) if whole and kind in tuple("iuf") else image_items(table, column)
+
+
+def _row_scales(table: Table, column: str, given: float | None) -> list[float | None]:
+    """Pixel scale of each row, arcsec: the given one, else that of the table."""
+    name = f"{column}{_PIXEL_SCALE}"
+    if given is not None or name not in table.colnames:
+        return [given] * len(table)
+    return [None if np.ma.is_masked(value) else _arcsec(value) for value in table[name]]
+
+
+def _read_sky(table: Table, column: str, headers: Sequence[Header]) -> None:
+    """Add what headers say of the sky and the unit."""
+    from astropy.table import MaskedColumn
+
+    texts = [wcs_text(header) for header in headers]
+    if any(texts):
+        table[wcs_column(column)] = MaskedColumn([text or "" for text in texts], mask=[text is None for text in texts])
+    if any(PIXSCALE in header for header in headers):
+        table[f"{column}{_PIXEL_SCALE}"] = _card_column(PIXSCALE, headers)
+    units = {header["BUNIT"] for header in headers if header.get("BUNIT")}
+    if len(units) == 1:
+        table[column].unit = units.pop()
 
 
 def _row_ids(table: Table, id_column: str | None) -> list[str | None]:

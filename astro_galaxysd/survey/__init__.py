@@ -1,0 +1,1 @@
+"""A survey's own cutouts: described, read, matched and written like the survey's own."""
