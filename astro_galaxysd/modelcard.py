@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure
+from astro_galaxysd.survey.domain import DOMAIN_FILE
 
 if TYPE_CHECKING:
     from astro_galaxysd.promotion import Measured
+    from astro_galaxysd.survey.domain import Domain
 
 __all__ = ["CardFacts", "model_card", "shown"]
 
@@ -72,7 +74,7 @@ def shown(figure: Figure) -> str:
     return f"{figure.value:.3g} ± {figure.error:.2g}"
 
 
-def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str) -> str:
+def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str, domain: Domain | None = None) -> str:
     """Text of ``README.md``: Markdown with the front matter of the Hugging Face hub.
 
     Parameters
@@ -82,6 +84,8 @@ def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str
         Figures of these weights and of those before; None where there were none.
     reason : str
         Why these are here, a sentence.
+    domain : Domain, optional
+        What the training cutouts are like.
     """
     rows = "\n".join(f"| {words} | {count:,} |" for words, count in card.data.items())
     limits = "\n".join(f"- {limit}" for limit in card.limits)
@@ -97,6 +101,20 @@ def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str
         new=new,
         reason=reason,
         ids=len(set(card.training_ids)),
+        domain="" if domain is None else _domain_text(domain),
+    )
+
+
+def _domain_text(domain: Domain) -> str:
+    """Paragraph on the record of the training cutouts."""
+    trained, held_out = (len(next(iter(numbers.values()))) for numbers in (domain.features, domain.held_out))
+    known = [f"the bands ({', '.join(domain.bands)} as red, green, blue)"] if domain.bands else []
+    known += [f"the seeing ({domain.seeing:.1f} px)"] if domain.seeing else []
+    also = f", with {' and '.join(known)}" if known else ""
+    return (
+        f"\n`{DOMAIN_FILE}` says what these cutouts are like, so that others can be compared with them before anything\n"
+        f"is drawn: features of {trained:,} training cutouts, how far {held_out:,} held-out ones are from them{also}.\n"
+        "`benchmarks/domain.py` measures what that tells apart.\n"
     )
 
 
@@ -130,7 +148,7 @@ weights, a timestep spacing that keeps the sky noise, and reproducible rows.
 
 SDSS colour cutouts with votes of Galaxy Zoo 2 (Willett et al. 2013, Hart et al. 2016). `training_ids.txt` holds hashes
 of the ids of all {ids:,} training rows; `astro_galaxysd.promotion.trained_on(folder, ids)` says which were among them.
-
+{domain}
 ## Training
 
 {card.steps:,} steps, {card.images:,} images seen, {wall} on {card.hardware}. All settings:

@@ -28,10 +28,12 @@ from astro_galaxysd.errors import TrainingError, WeightsError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure, Progress, choose_rows
 from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.modelcard import CardFacts, model_card, shown
+from astro_galaxysd.survey.domain import write_domain
 
 if TYPE_CHECKING:
     from astro_galaxysd.evaluation.reader import VoteReader
     from astro_galaxysd.learning.trainingset import TrainingSet
+    from astro_galaxysd.survey.domain import Domain
 
 __all__ = [
     "GUARDED",
@@ -231,6 +233,7 @@ def promote(
     measured_new: Measured,
     measured_old: Measured | None,
     card: CardFacts,
+    domain: Domain | None = None,
     force: bool = False,
 ) -> tuple[bool, str]:
     """Put new weights in the place of old ones if they are better.
@@ -243,6 +246,8 @@ def promote(
         Figures of both; None for the old ones where `target_folder` does not exist yet.
     card : CardFacts
         For the model card.
+    domain : Domain, optional
+        Record of the training cutouts, in place of what the new weights bring along.
     force : bool
         Replace whatever the rule says; the card says so.
 
@@ -275,8 +280,10 @@ def promote(
         reason = f"replaced by force; {reason}"
     with atomic_folder(target, overwrite=True, ours=is_weights_folder) as partial:
         shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", _CARD, _IDS))
-        (partial / _CARD).write_text(model_card(card, measured_new, measured_old, reason), encoding="utf-8")
+        (partial / _CARD).write_text(model_card(card, measured_new, measured_old, reason, domain), encoding="utf-8")
         write_training_ids(partial, card.training_ids)
+        if domain is not None:
+            write_domain(domain, partial)
     return True, reason
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,11 @@ from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError
+from astro_galaxysd.evaluation.domain import measure_domain
 from astro_galaxysd.modelcard import CardFacts
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.promotion import measure_weights, promote
+from astro_galaxysd.survey.domain import Domain, read_domain
 from astro_galaxysd.training import HARDWARE, PathLike, fit_to, read_splits
 from astro_galaxysd.watching import FEWEST_ROWS, fitted_reader
 
@@ -74,7 +77,8 @@ def promote_run(
     reader = fitted_reader(folder, training)
     new = measure_weights(folder / "weights", held_back, reader, n=n)
     old = measure_weights(place, held_back, reader, n=n) if place.is_dir() else None
-    done, reason = promote(folder / "weights", place, measured_new=new, measured_old=old, card=card)
+    domain = _domain(folder / "weights", place, training, held_back)
+    done, reason = promote(folder / "weights", place, measured_new=new, measured_old=old, card=card, domain=domain)
     return f"{'replaced' if done else 'kept'} {place}: {reason}"
 
 
@@ -104,6 +108,18 @@ def check_promotion(target: PathLike, validation: Sequence[PathLike]) -> Path:
     if not place.resolve().parent.is_dir():
         raise TrainingError(f"{place}: its folder {place.resolve().parent} does not exist; make it first")
     return place
+
+
+def _domain(weights: Path, place: Path, training: TrainingSet, held_back: TrainingSet) -> Domain | None:
+    """Record of the training cutouts; what a table does not tell is as for the weights that drew the same rows before.
+
+    Both were measured on the same validation rows, which are of one survey.
+    """
+    domain = read_domain(weights) or measure_domain(training.images, held_back.images)
+    before = read_domain(place)
+    if domain is None or before is None:
+        return domain
+    return replace(domain, bands=before.bands, survey=before.survey, seeing=before.seeing)
 
 
 def _card_facts(

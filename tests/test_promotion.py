@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure
 from astro_galaxysd.evaluation.reader import VoteReader
 from astro_galaxysd.modelcard import CardFacts, model_card
 from astro_galaxysd.promotion import GUARDED, IMPROVING, Measured, is_better, measure_weights, promote, trained_on
+from astro_galaxysd.survey.domain import make_domain, read_domain
 from astro_galaxysd.testing import example_batch
 
 CEILING = {name: Figure(1.0 if higher else 0.0, 0.1) for name, higher in HIGHER_IS_BETTER.items()}
@@ -228,6 +230,15 @@ def test_a_folder_of_other_files_is_never_replaced(folders, card):
     assert content(photos) == {Path("cat.jpg"): b"cat"}
 
 
+def test_the_record_of_the_training_cutouts_comes_along(folders, card):
+    new, old, now, then = folders
+    numbers = {kind: np.zeros((200, 2)) for kind in ("colour", "grey", "tint")}
+    domain = make_domain(numbers, numbers, embedder="e", revision="", image_size=32, survey="sdss")
+    promote(new, old, measured_new=measured(now, frechet=0.1), measured_old=measured(then), card=card, domain=domain)
+    assert read_domain(old).survey == "sdss"
+    assert read_domain(new) is None
+
+
 def test_training_rows_are_known_by_their_ids(folders, card):
     new, old, now, then = folders
     promote(new, old, measured_new=measured(now, frechet=0.1), measured_old=measured(then), card=card)
@@ -240,7 +251,13 @@ def test_training_rows_are_known_by_their_ids(folders, card):
 def test_the_card_says_what_was_done(card):
     import yaml
 
-    text = model_card(card, measured(frechet=0.1), measured(), "better.")
+    domain = SimpleNamespace(
+        features={"colour": [0] * 1400}, held_out={"colour": [0] * 900}, bands=("i", "r"), seeing=3.5
+    )
+    text = model_card(card, measured(frechet=0.1), measured(), "better.", domain)
+    assert (
+        "features of 1,400 training cutouts, how far 900 held-out ones are from them, with the bands (i, r" in text
+    )
     front = yaml.safe_load(text.split("---")[1])
     assert front["license"] == "bsd-3-clause"
     assert (front["library_name"], front["pipeline_tag"]) == ("diffusers", "text-to-image")

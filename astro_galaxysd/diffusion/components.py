@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
 __all__ = [
+    "ABOUT_TRAINING",
     "SCHEDULER",
     "Components",
     "folder_revision",
@@ -48,6 +49,8 @@ SCHEDULER: dict[str, Any] = {
     "steps_offset": 1,
 }
 
+#: The name of `astro_galaxysd.survey.domain.DOMAIN_FILE`, which does not travel with a data pack as this module does.
+ABOUT_TRAINING = "domain.safetensors"
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -251,9 +254,13 @@ def is_weights_folder(folder: Path) -> bool:
 
 
 def folder_revision(folder: Path) -> str:
-    """Content hash of a weights folder: 40 hexadecimal digits of the SHA-256 over its weights and configurations."""
+    """Content hash of a weights folder: 40 hexadecimal digits of the SHA-256 over its weights and configurations.
+
+    What the folder says of its training cutouts is left out: it changes nothing that is drawn.
+    """
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in {".safetensors", ".json", ".txt"}):
+    files = (p for p in folder.rglob("*") if p.suffix in {".safetensors", ".json", ".txt"} and p.name != ABOUT_TRAINING)
+    for path in sorted(files):
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:40]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from astro_galaxysd.diffusion.components import (
+    ABOUT_TRAINING,
     folder_revision,
     load_autoencoder,
     load_components,
@@ -19,6 +20,7 @@ from astro_galaxysd.diffusion.components import (
 from astro_galaxysd.diffusion.sample import sample_rows
 from astro_galaxysd.diffusion.tokenizer import build_tokenizer
 from astro_galaxysd.errors import WeightsError
+from astro_galaxysd.survey.domain import DOMAIN_FILE
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -160,3 +162,13 @@ def test_damaged_folders_are_named(folder, damage, message):
 def test_no_autoencoder_there(tmp_path):
     with pytest.raises(WeightsError, match="no such folder; the autoencoder should be there"):
         load_autoencoder(tmp_path / "nothing")
+
+
+def test_what_is_told_of_training_is_no_part_of_the_revision(tiny_weights, tmp_path):
+    """Nothing that is drawn depends on it."""
+    folder = shutil.copytree(tiny_weights, tmp_path / "weights")
+    assert ABOUT_TRAINING == DOMAIN_FILE
+    (folder / DOMAIN_FILE).write_bytes(b"1")
+    assert folder_revision(folder) == folder_revision(tiny_weights)
+    (folder / "other.safetensors").write_bytes(b"1")
+    assert folder_revision(folder) != folder_revision(tiny_weights)
