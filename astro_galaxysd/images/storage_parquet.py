@@ -151,7 +151,7 @@ def _number_array(pa: Any, column: StoredColumn) -> Any:
     lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), int(np.prod(values.shape[1:])))
     if column.values.ndim == 1 and column.nulls is not None:
         return pa.array([None if null else item for item, null in zip(lists.to_pylist(), column.nulls, strict=True)],
-                        lists.type)  # fmt: skip
+                        pa.list_(lists.type.value_type))  # fmt: skip
     return lists
 
 
@@ -174,10 +174,10 @@ def _number_values(arrow: Any, entry: dict[str, Any]) -> np.ndarray:
     dtype = np.dtype(entry["dtype"])
     import pyarrow as pa
 
-    if not pa.types.is_fixed_size_list(arrow.type):
+    if not (pa.types.is_fixed_size_list(arrow.type) or pa.types.is_list(arrow.type)):
         return np.asarray(arrow.fill_null(False if pa.types.is_boolean(arrow.type) else 0).to_numpy())
     if arrow.null_count:
-        blank = [0] * arrow.type.list_size
+        blank = [0] * (int(np.prod(entry["shape"])) * (2 if dtype.kind == "c" else 1))
         flat = np.array([item or blank for item in arrow.to_pylist()], dtype=arrow.type.value_type.to_pandas_dtype())
     else:
         flat = arrow.combine_chunks().flatten().to_numpy(zero_copy_only=False)

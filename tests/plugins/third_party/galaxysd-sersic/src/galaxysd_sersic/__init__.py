@@ -1,0 +1,1 @@
+"""Sérsic galaxies for astro_galaxysd: a generator and an evaluator."""
