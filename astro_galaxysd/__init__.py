@@ -15,15 +15,23 @@ if TYPE_CHECKING:
     from astro_galaxysd.evaluation.pareto import pareto_front
     from astro_galaxysd.images.hdu import to_hdus
     from astro_galaxysd.images.storage import read_table, write_table
+    from astro_galaxysd.images.stretch import AsinhStretch, LinearStretch, LuptonStretch
     from astro_galaxysd.pipeline import augment_table, drop_synthetic, generate, load_generator, plan_augmentation
     from astro_galaxysd.plugins.hookspecs import hookimpl
     from astro_galaxysd.plugins.host import install_into
+    from astro_galaxysd.survey.card import Survey, read_survey
+    from astro_galaxysd.survey.cutouts import read_cutouts
+    from astro_galaxysd.surveying import inspect_survey
     from astro_galaxysd.sweeping import sweep
 
     __version__: str
 
 __all__ = [
+    "AsinhStretch",
     "LappedAutoencoder",
+    "LinearStretch",
+    "LuptonStretch",
+    "Survey",
     "__version__",
     "augment_table",
     "drop_synthetic",
@@ -31,10 +39,13 @@ __all__ = [
     "evaluate",
     "generate",
     "hookimpl",
+    "inspect_survey",
     "install_into",
     "load_generator",
     "pareto_front",
     "plan_augmentation",
+    "read_cutouts",
+    "read_survey",
     "read_table",
     "sweep",
     "to_hdus",
@@ -42,16 +53,23 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsinhStretch": "images.stretch",
     "LappedAutoencoder": "diffusion.autoencoder",
+    "LinearStretch": "images.stretch",
+    "LuptonStretch": "images.stretch",
+    "Survey": "survey.card",
     "augment_table": "pipeline",
     "drop_synthetic": "pipeline",
     "evaluate": "assessment",
     "generate": "pipeline",
     "hookimpl": "plugins.hookspecs",
+    "inspect_survey": "surveying",
     "install_into": "plugins.host",
     "load_generator": "pipeline",
     "pareto_front": "evaluation.pareto",
     "plan_augmentation": "pipeline",
+    "read_cutouts": "survey.cutouts",
+    "read_survey": "survey.card",
     "read_table": "images.storage",
     "sweep": "sweeping",
     "to_hdus": "images.hdu",

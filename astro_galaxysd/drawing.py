@@ -28,6 +28,7 @@ __all__ = [
     "DEFAULT_WEIGHTS",
     "Drawing",
     "InterruptedWarning",
+    "choose_generator",
     "estimate",
     "load_generator",
     "warn_if_interrupted",
@@ -138,6 +139,27 @@ def _recommended(folder: Path) -> dict[str, Any]:
     return content
 
 
+def choose_generator(conditions: Table, card: WeightCard) -> str:
+    """The weights' own generator; where the weights are the default ones, plug-ins may choose another.
+
+    Parameters
+    ----------
+    conditions : Table
+        Planned rows.
+    card : WeightCard
+
+    Returns
+    -------
+    str
+        Its name.
+    """
+    registry = get_registry()
+    default = registry.records_of("weights").get(DEFAULT_WEIGHTS)
+    if default is None or card is not default.record:
+        return card.generator
+    return registry.select_generator(conditions)
+
+
 def estimate(n_rows: int, card: WeightCard, *, steps: int | None, guidance: float | None) -> dict[str, float | None]:
     """Seconds and megabytes that drawing takes here once loaded, from the card and a matrix product timed now."""
     if not card.gflop:
@@ -200,7 +222,7 @@ class Drawing:
         self.shared: dict[str, Any] = {}
         if generator is None or isinstance(generator, str):
             card = weight_card(weights)
-            name = generator or self._choose(card)
+            name = generator or choose_generator(conditions, card)
             self.found = self.registry.find("generator", name)
             self.generator = load_generator(weights, generator=name, steps=steps, guidance=guidance)
             self.shared = {WEIGHTS: card.name, WEIGHTS_REVISION: card.revision}
@@ -214,13 +236,6 @@ class Drawing:
         if check is not None:
             with self._guard("check"):
                 check([str(prompt) for prompt in conditions[PROMPT]])
-
-    def _choose(self, card: WeightCard) -> str:
-        """The weights' own generator; where the weights are the default ones, plug-ins may choose another."""
-        default = self.registry.records_of("weights").get(DEFAULT_WEIGHTS)
-        if default is None or card is not default.record:
-            return card.generator
-        return self.registry.select_generator(self.conditions)
 
     def _guard(self, stage: str) -> AbstractContextManager[None]:
         """What a plug-in's generator raises is named and reported; a caller's own object is the caller's business."""

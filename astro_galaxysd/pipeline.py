@@ -1,6 +1,7 @@
 """The whole way on one page: a table and a target in, plan, images, the table with new rows out.
 
-``augment_table`` = plan -> images of the real rows -> rehearse with blank images -> draw -> append -> write.
+``augment_table`` = plan -> images of the real rows, of what domain -> rehearse with blank images -> draw -> give them
+the survey's pixels -> append -> write.
 ``generate``, which draws for rows that are there already, is in `astro_galaxysd.generation`.
 Nothing here knows diffusion: a generator is whatever the plug-ins registered under its name.
 """
@@ -12,16 +13,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from astro_galaxysd.augmentation.cutouts import Cutouts, append_drawn, find_cutouts
+from astro_galaxysd.augmentation.cutouts import append_drawn, find_cutouts, rehearse_append
 from astro_galaxysd.augmentation.plan import PLAN
 from astro_galaxysd.augmentation.plan import plan_augmentation as _plan
+from astro_galaxysd.augmentation.survey_cutouts import check_match, find_survey_cutouts, new_folder
 from astro_galaxysd.conditions.seeds import RNG
 from astro_galaxysd.drawing import (
     DEFAULT_WEIGHTS,
     Drawing,
     InterruptedWarning,
+    choose_generator,
     estimate,
     load_generator,
     warn_if_interrupted,
@@ -32,10 +33,17 @@ from astro_galaxysd.generation import generate
 from astro_galaxysd.images.provenance import GENERATOR, WEIGHTS, WEIGHTS_REVISION, drop_synthetic, run_record
 from astro_galaxysd.images.storage import rehearse_writing, write_table
 from astro_galaxysd.plugins.manager import get_registry
+from astro_galaxysd.records import WeightCard
+from astro_galaxysd.survey.card import Survey, check_bands, read_survey
+from astro_galaxysd.survey.cells import holds_files
+from astro_galaxysd.surveying import check_domain, domain_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from astropy.table import Table
 
+    from astro_galaxysd.augmentation.cutouts import NewRowImages
     from astro_galaxysd.plugins.protocols import Generator
 
 __all__ = ["InterruptedWarning", "augment_table", "drop_synthetic", "generate", "load_generator", "plan_augmentation"]
@@ -119,6 +127,10 @@ def augment_table(
     n: int | None = None,
     ratio: float | None = None,
     images: Any = None,
+    survey: Survey | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    match: str | None = None,
+    anyway: bool = False,
+    cutouts: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
     generator: str | Generator | None = None,
     steps: int | None = None,
@@ -152,7 +164,16 @@ def augment_table(
         Column of the images (``"image"`` where it exists), or the images themselves: arrays (N, H, W, 3) of uint8 or
         floats in [0, 1], JPEG or PNG bytes, HDUs with planes (3, H, W). New rows get images of the same kind, size and
         codec. A separate sequence becomes the column ``image``; HDUs become pixel arrays there (`to_hdus` gives HDUs).
-        Without any, new rows get arrays (H, W, 3) of uint8 and real ones None.
+        Without any, new rows get arrays (H, W, 3) of uint8 and real ones None. A column of file paths (FITS, JPEG,
+        PNG) stays one: new rows get files.
+    survey : Survey, mapping or path of a card, optional
+        What the cutouts are where they are no display images: bands, stretch, pixel scale, seeing. See `Survey`.
+    match : str, optional
+        ``"survey"``: give drawn galaxies the size, seeing, noise and sky of the real rows' cutouts.
+    anyway : bool
+        Draw although the cutouts are unlike those the weights were trained on, or can't be matched.
+    cutouts : path, optional
+        Folder for new cutouts that are files; by default beside `out`, ``name_cutouts`` for ``name.fits``.
     weights, generator, steps, guidance
         As `load_generator`; `generator` may also be a loaded one, which has the other three already.
     batch_size : int, optional
@@ -175,13 +196,17 @@ def augment_table(
     Table
         Of the class of `table`: the real rows untouched, then the synthetic rows with their votes in the table's own
         dialect and the columns ``synthetic``, ``prompt``, ``prompt_weights``, ``seed``, ``generator``, ``weights``,
-        ``weights_revision``; everything else about them is masked. ``meta["galaxysd_run"]`` holds the run record. After
-        an interrupt the finished rows are kept and an `InterruptedWarning` says how many.
+        ``weights_revision``; everything else about them is masked. With `match`, ``match_row`` (the real row that gave
+        size and sky), ``match_scale`` and ``match_seeing`` (FWHM reached over the survey's). ``meta["galaxysd_run"]``
+        holds the run record. After an interrupt the finished rows are kept and an `InterruptedWarning` says how many.
 
     Raises
     ------
     ConditionError, NoRealRowsError, PromptError, ImageError, UnknownNameError, WeightsError, OutputError
         Before anything is drawn.
+    SurveyError, MatchError, DomainError
+        Also before: a card that contradicts itself or the cutouts, galaxies that can't be matched to them, cutouts
+        unlike all that the weights were trained on.
     PluginError
         If a plug-in's generator fails.
     OutputError
@@ -201,20 +226,33 @@ def augment_table(
         generator=generator if isinstance(generator, str) else None, steps=steps, guidance=guidance, rng=rng,
         schema=schema, labels=labels, label_column=label_column, id_column=id_column, threshold=threshold, cut=cut,
     )  # fmt: skip
-    cutouts = find_cutouts(table, images)
-    _rehearse(cutouts, plan, id_column, out, overwrite)
+    declared = None if survey is None else read_survey(survey)
+    card, seed = _own_card(plan, weights, generator), plan.meta[PLAN]["run_seed"]
+    found = _find_images(
+        table, images, declared, card, match=match, anyway=anyway, seed=seed, folder=new_folder(cutouts, out),
+        overwrite=overwrite,
+    )  # fmt: skip
+    domain = None
+    if card is not None:
+        domain = check_domain(table, images, declared, card, framed=match is not None, anyway=anyway, rng=seed)
+    rehearsed = rehearse_append(found, plan, id_column=id_column)
+    if out is not None:
+        rehearse_writing(rehearsed, out, overwrite=overwrite)
     drawing = Drawing(
         plan, generator, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
     )
     drawn, shared = drawing.run()
     result = append_drawn(
-        cutouts,
+        found,
         plan[: len(drawn)],
         drawn,
         id_column=id_column,
         provenance={key: shared[key] for key in (GENERATOR, WEIGHTS, WEIGHTS_REVISION) if shared[key]},
-        record=run_record(**plan.meta[PLAN] | shared, planned=len(plan), finished=len(drawn)),
-    )
+        record=run_record(
+            **plan.meta[PLAN] | shared, **found.record(), domain=domain.as_record() if domain else None,
+            planned=len(plan), finished=len(drawn),
+        ),
+    )  # fmt: skip
     if out is not None:
         try:
             write_table(result, out, overwrite=overwrite)
@@ -225,13 +263,35 @@ def augment_table(
     return result
 
 
-def _rehearse(
-    cutouts: Cutouts, plan: Table, id_column: str | None, out: str | os.PathLike[str] | None, overwrite: bool
-) -> None:
-    """Append and write one blank row of every target: what can't be kept should fail before hours of drawing."""
-    first = np.unique(plan["target"], return_index=True)[1]
-    size = cutouts.format.size if cutouts.format else (8, 8)
-    few = Cutouts(cutouts.table[:1], cutouts.column, cutouts.format, cutouts.joined)
-    result = append_drawn(few, plan[first], np.zeros((len(first), *size, 3), np.uint8), id_column=id_column)
-    if out is not None:
-        rehearse_writing(result, out, overwrite=overwrite)
+def _own_card(plan: Table, weights: str | os.PathLike[str], generator: str | Generator | None) -> WeightCard | None:
+    """Card of the weights that are drawn with; None where another generator has its own, or none."""
+    if generator is not None and not isinstance(generator, str):
+        card = getattr(generator, "card", None)
+        return card if isinstance(card, WeightCard) else None
+    card = weight_card(weights)
+    return card if (generator or choose_generator(plan, card)) == card.generator else None
+
+
+def _find_images(
+    table: Table,
+    images: Any,
+    survey: Survey | None,
+    card: WeightCard | None,
+    *,
+    match: str | None,
+    anyway: bool,
+    seed: int,
+    folder: Path | None,
+    overwrite: bool,
+) -> NewRowImages:
+    """The table's images: display images in its columns, or a survey's cutouts."""
+    check_match(match)
+    if survey is None and match is None and not holds_files(table, images):
+        return find_cutouts(table, images)
+    domain = None if card is None else domain_of(card)
+    known = domain.bands if domain and domain.bands else Survey().bands
+    check_bands(survey or Survey(), tuple(known))
+    return find_survey_cutouts(
+        table, images, survey, match=match, seeing=domain.seeing if domain else 0.0, anyway=anyway, seed=seed,
+        folder=folder, overwrite=overwrite,
+    )  # fmt: skip

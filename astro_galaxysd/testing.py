@@ -23,6 +23,7 @@ import numpy as np
 from astro_galaxysd.errors import PluginError
 from astro_galaxysd.plugins.protocols import Augmenter, Embedder, Evaluator, Generator
 from astro_galaxysd.records import ImageBatch
+from astro_galaxysd.survey.example import example_survey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ __all__ = [
     "check_generator",
     "example_batch",
     "example_conditions",
+    "example_survey",
 ]
 
 _PROMPTS = ("round galaxy", "edge-on galaxy", "{spiral:1.2} galaxy", "merging galaxies", "round galaxy")

@@ -15,15 +15,20 @@ from astro_galaxysd.diffusion.components import is_weights_folder, load_componen
 from astro_galaxysd.diffusion.data import VALIDATION_SPLITS, read_training_set
 from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun, autoencoder_hash
 from astro_galaxysd.diffusion.finetune import FinetuneRun
+from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
+from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError, UnknownNameError
+from astro_galaxysd.evaluation.domain import record_domain
 from astro_galaxysd.evaluation.judges import JUDGES
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.promotion import write_training_ids
 from astro_galaxysd.records import WeightCard
+from astro_galaxysd.survey.domain import read_domain
 from astro_galaxysd.watching import Watcher
 
 if TYPE_CHECKING:
@@ -104,7 +109,7 @@ def train_diffusion(
     preset: str = "mini",
     start_from: PathLike | None = None,
     validation: Sequence[PathLike] = (),
-    watch_every: int = 1000,
+    watch_every: int | None = 1000,
     minutes: float | None = None,
     column: str = "image",
     schema: str | None = None,
@@ -126,8 +131,8 @@ def train_diffusion(
         Weights folder that a new run begins with, with the tokenizer and sizes of the recipe.
     validation : sequence of path
         Tables whose validation rows are drawn and measured every `watch_every` steps; none: only sheets are drawn.
-    watch_every : int
-        Steps between sample sheets and figures, which come after the last step too; 0: then alone.
+    watch_every : int, optional
+        Steps between sample sheets and figures, which come after the last step too; 0: then alone, None: never.
     minutes : float, optional
         Stop after so long; the same call goes on.
     column, schema, progress
@@ -161,7 +166,7 @@ def finetune(
     *,
     preset: str = "galaxysd-paper",
     validation: Sequence[PathLike] = (),
-    watch_every: int = 1000,
+    watch_every: int | None = 1000,
     minutes: float | None = None,
     column: str = "image",
     schema: str | None = None,
@@ -172,7 +177,8 @@ def finetune(
     Parameters
     ----------
     base : path
-        Diffusers folder of the model to start from, such as Stable Diffusion 1.5, or our own weights.
+        Diffusers folder of the model to start from, such as Stable Diffusion 1.5, or our own weights, by folder or by
+        a name of ``galaxysd plugins``; the preset ``"mini"`` has settings for those.
     data, folder, settings, preset, validation, watch_every, minutes, column, schema, progress
         As `train_diffusion`; settings are fields of `FinetuneRecipe`.
 
@@ -184,9 +190,16 @@ def finetune(
     folder, until = Path(folder), _until(minutes)
     recipe = make_recipe(FinetuneRecipe, folder, settings or {}, preset)
     training, held_back = read_splits(data, validation, column, schema)
-    run = FinetuneRun(folder, training, Path(base), recipe)
+    run = FinetuneRun(folder, training, _base_folder(base), recipe)
     run.resume()
     return _train(run, held_back, watch_every, until, progress)
+
+
+def _base_folder(base: PathLike) -> Path:
+    """Folder of a base that is given as a path, or by the name of weights that are installed."""
+    if Path(base).is_dir() or os.fspath(base) not in get_registry().records_of("weights"):
+        return Path(base)
+    return weights_folder(weight_card(base).location)
 
 
 def train_judge(
@@ -274,17 +287,21 @@ def _until(minutes: float | None) -> float | None:
 
 
 def _train(
-    run: ConditionedRun, held_back: TrainingSet | None, watch_every: int, until: float | None, progress: bool
+    run: ConditionedRun, held_back: TrainingSet | None, watch_every: int | None, until: float | None, progress: bool
 ) -> Path:
-    card = WeightCard("run", str(run.folder), **run.sampling)
-    watcher = Watcher(run.folder, run.data, fit_to(held_back, run.data), card=card)
-    finished = run.run(progress=progress, until=until, watch=watcher, watch_every=watch_every)
+    watcher, held_back = None, fit_to(held_back, run.data)
+    if watch_every is not None:
+        card = WeightCard("run", str(run.folder), **run.sampling)
+        watcher = Watcher(run.folder, run.data, held_back, card=card)
+    finished = run.run(progress=progress, until=until, watch=watcher, watch_every=watch_every or 0)
     if not finished:
         logger.warning("stopped at step %d of %d; the same command goes on", run.step, run.recipe.steps)
     weights = run.folder / "weights"
     if run.engine.rank == 0:
         (run.folder / HARDWARE).write_text(json.dumps({"hardware": run.engine.hardware()}) + "\n")
+        known = read_domain(weights)  # a run that goes on has the same rows
         with atomic_folder(weights, overwrite=True, ours=is_weights_folder) as partial:
+            record_domain(partial, run.data.images, None if held_back is None else held_back.images, known=known)
             if isinstance(run, FinetuneRun):
                 run.export(partial)
             else:

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,12 +23,14 @@ from astro_galaxysd.diffusion.components import load_autoencoder, load_component
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack
 from astro_galaxysd.drawing import weight_card
-from astro_galaxysd.errors import TrainingError, UnknownNameError
+from astro_galaxysd.errors import TrainingError, UnknownNameError, WeightsError
+from astro_galaxysd.evaluation import domain as domain_records
 from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
 from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.learning import runs
 from astro_galaxysd.promotion import trained_on
+from astro_galaxysd.survey.domain import make_domain, read_domain
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
 CODE = {"batch_size": 2, "steps": 2, "latent_channels": 4, "linear_steps": 10, "width": 8, "depth": 1}
@@ -125,6 +128,23 @@ def test_what_a_run_has_comes_before_what_it_could_start_from(train, tiny_weight
     assert not torch.equal(next(first.parameters()), next(second.parameters()))
 
 
+def test_a_run_says_once_what_it_learnt_from(train, monkeypatch):
+    numbers = {kind: np.zeros((100, 2)) for kind in ("colour", "grey", "tint")}
+    domain = make_domain(numbers, numbers, embedder="e", revision="", image_size=32)
+    measured = []
+
+    def measure(images, held_out=None):
+        measured.append((len(images), held_out))
+        return domain
+
+    monkeypatch.setattr(domain_records, "measure_domain", measure)
+    weights = train(settings={"steps": 2})
+    assert read_domain(weights).embedder == "e"
+    train(settings={"steps": 2})  # the same rows, so the same record
+    assert measured == [(12, None)]
+    assert read_domain(weights).embedder == "e"
+
+
 def test_watched_every_so_many_steps_and_after_the_last(train, watched):
     train(settings={"steps": 5}, watch_every=2)
     assert watched == [(2, None), (4, None), (5, None)]
@@ -206,6 +226,32 @@ def test_finetuned_weights_of_ours_are_sampled_as_ours(data, tiny_weights, tmp_p
     weights = training.finetune([data], tmp_path / "run", tiny_weights, settings, progress=False)
     assert json.loads((weights / "sampling.json").read_text()) == {}
     assert (weight_card(weights).steps, weight_card(weights).sampler) == (20, "dpm++")
+
+
+def test_a_base_by_the_name_of_installed_weights(data, tiny_weights, tmp_path, watched, monkeypatch):
+    card = weight_card("mini")
+    monkeypatch.setattr(training, "weight_card", lambda name: replace(card, location=str(tiny_weights)))
+    first = training.finetune([data], tmp_path / "a", "mini", BASE, preset="mini", progress=False)
+    second = training.finetune([data], tmp_path / "b", tiny_weights, BASE, preset="mini", progress=False)
+    assert load_components(first).revision == load_components(second).revision
+    stored = json.loads((tmp_path / "a" / "recipe.json").read_text())
+    assert (stored["prediction"], stored["zero_snr"], stored["image_size"]) == ("v_prediction", True, 0)
+
+
+def test_a_folder_comes_before_installed_weights_of_its_name(data, tiny_weights, tmp_path, watched, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_weights, "mini")
+    assert training.finetune([data], "run", "mini", BASE, preset="mini", progress=False).is_dir()
+
+
+def test_a_base_that_is_nowhere(data, tmp_path):
+    with pytest.raises(WeightsError, match=r"no folder 'mnii' to start from; give a diffusers folder"):
+        training.finetune([data], tmp_path / "run", "mnii", BASE, preset="mini", progress=False)
+
+
+def test_a_run_that_is_not_watched(data, tiny_weights, tmp_path, watched):
+    training.finetune([data], tmp_path / "run", tiny_weights, BASE, preset="mini", watch_every=None, progress=False)
+    assert watched == []
 
 
 N = 8  # rows to draw with both weights; as many are compared with

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,15 +25,43 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
-__all__ = ["IMAGE", "Cutouts", "append_drawn", "find_cutouts"]
+__all__ = ["IMAGE", "Cells", "Cutouts", "NewRowImages", "append_drawn", "find_cutouts", "rehearse_append"]
 
 #: Column of images where none is named.
 IMAGE = "image"
 
 
+#: Cells of the new rows, by column: those of image columns, and those of columns the table may lack.
+Cells = tuple[dict[str, Any], dict[str, Any]]
+
+
+class NewRowImages(Protocol):
+    """Where the real images of a table are, and how new rows get theirs."""
+
+    @property
+    def table(self) -> Table:
+        """Real rows, with their images if there are any."""
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """Columns of `table` that the caller's table did not have."""
+
+    def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
+        """What the rows of `plan` get for the images (n, H, W, 3) that were drawn for them."""
+
+    def check(self, plan: Table) -> None:
+        """Refuse what could not be written for the rows of `plan`."""
+
+    def blank(self, plan: Table) -> Cells:
+        """The same for blank images, without a file being written."""
+
+    def record(self) -> dict[str, Any]:
+        """What the run record says of them."""
+
+
 @dataclass(frozen=True)
 class Cutouts:
-    """A table and how it keeps its images.
+    """A table and how it keeps its display images.
 
     Parameters
     ----------
@@ -43,14 +71,32 @@ class Cutouts:
         Name of the image column.
     format : ImageFormat or None
         How new rows' images are kept; None where the table has none.
-    joined : bool
-        The images were given beside the table.
+    joined : tuple of str
+        The column, where the images were given beside the table.
     """
 
     table: Table
     column: str = IMAGE
     format: ImageFormat | None = None
-    joined: bool = False
+    joined: tuple[str, ...] = ()
+
+    def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
+        """Images in the kind, size and codec of the real ones; arrays in a column of objects where there are none."""
+        if self.format is None:
+            return {}, {self.column: object_array(list(drawn))}
+        return {self.column: encode_images(drawn, self.format)}, {}
+
+    def check(self, plan: Table) -> None:
+        """Nothing: such images stand in the table itself."""
+
+    def blank(self, plan: Table) -> Cells:
+        """The same for black images."""
+        size = self.format.size if self.format else (8, 8)
+        return self.cells(plan, np.zeros((len(plan), *size, 3), np.uint8), {}, {})
+
+    def record(self) -> dict[str, Any]:
+        """Nothing: such images need no description."""
+        return {}
 
 
 def find_cutouts(table: Table, images: Any = None) -> Cutouts:
@@ -87,7 +133,7 @@ def find_cutouts(table: Table, images: Any = None) -> Cutouts:
         found = dataclasses.replace(found, kind="array", container="stack", dtype=with_images[IMAGE].dtype.str)
     else:
         with_images[IMAGE] = images if found.container == "stack" else object_array(images)
-    return Cutouts(with_images, IMAGE, found, joined=True)
+    return Cutouts(with_images, IMAGE, found, joined=(IMAGE,))
 
 
 def _checked_column(table: Table, column: str) -> ImageFormat:
@@ -101,7 +147,7 @@ def _checked_column(table: Table, column: str) -> ImageFormat:
 
 
 def append_drawn(
-    cutouts: Cutouts,
+    cutouts: NewRowImages,
     plan: Table,
     drawn: np.ndarray,
     *,
@@ -113,7 +159,8 @@ def append_drawn(
 
     Parameters
     ----------
-    cutouts : Cutouts
+    cutouts : NewRowImages
+        Where the real images are, and how new ones are kept.
     plan : Table, length n
         The rows that were drawn.
     drawn : ndarray, shape (n, H, W, 3), uint8
@@ -121,13 +168,17 @@ def append_drawn(
         As `append_rows`, which also says what is raised.
     """
     options: dict[str, Any] = {"id_column": id_column, "provenance": provenance, "record": record}
-    if cutouts.format is None:
-        result = append_rows(cutouts.table, plan, **options)
-        result[cutouts.column] = object_array([*[None] * len(cutouts.table), *drawn])
-        return result
-    encoded = encode_images(drawn, cutouts.format)
-    result = append_rows(cutouts.table, plan, encoded, image_column=cutouts.column, **options)
-    if cutouts.joined:
+    images, extra = cutouts.cells(plan, drawn, provenance or {}, record or {})
+    result = append_rows(cutouts.table, plan, images, extra=extra, **options)
+    for column in cutouts.joined:
         # Not a column of the table that was given: drop_synthetic() takes it away again.
-        result.meta[RUN_RECORD]["layout"]["columns"].pop(cutouts.column, None)
+        result.meta[RUN_RECORD]["layout"]["columns"].pop(column, None)
     return result
+
+
+def rehearse_append(cutouts: NewRowImages, plan: Table, *, id_column: str | None = None) -> Table:
+    """One real row with a blank row of every target behind it; raises as `append_drawn` would after the drawing."""
+    cutouts.check(plan)
+    few = plan[np.unique(plan["target"], return_index=True)[1]]
+    images, extra = cutouts.blank(few)
+    return append_rows(cutouts.table[:1], few, images, extra=extra, id_column=id_column)

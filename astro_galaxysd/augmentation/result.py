@@ -17,9 +17,10 @@ from astro_galaxysd.conditions.columns import SYNTHETIC_ID, find_id_column
 from astro_galaxysd.conditions.table import VOTES, find_dialects
 from astro_galaxysd.errors import ConditionError, ImageError, UnknownNameError
 from astro_galaxysd.images.provenance import PROVENANCE_COLUMNS, RUN_RECORD, SEED, SYNTHETIC, table_layout
+from astro_galaxysd.images.sources import object_array
 
 if TYPE_CHECKING:
-    from astropy.table import MaskedColumn, Table
+    from astropy.table import Column, Table
 
     from astro_galaxysd.augmentation.columns import NewValues
     from astro_galaxysd.plugins.protocols import VoteDialect
@@ -56,10 +57,10 @@ def check_columns(table: Table) -> None:
 def append_rows(
     table: Table,
     plan: Table,
-    encoded_images: Sequence[Any] | np.ndarray | None = None,
+    images: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     *,
+    extra: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     dialect: VoteDialect | None = None,
-    image_column: str | None = None,
     id_column: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     record: Mapping[str, Any] | None = None,
@@ -75,12 +76,14 @@ def append_rows(
         Real galaxies; not changed.
     plan : Table
         From `plan_augmentation`, or the finished part of it.
-    encoded_images : sequence or ndarray, length n, optional
-        Images of the new rows as they stand in `image_column`.
+    images : mapping of str to sequence or ndarray, length n, optional
+        What the new rows get in the image columns, by column.
+    extra : mapping of str to sequence or ndarray, length n, optional
+        Further facts of the new rows. A column the table lacks is added, masked on real rows (None among objects).
     dialect : VoteDialect, optional
         A dialect to write beside all that the table is found to have.
-    image_column, id_column : str, optional
-        Where images go (nowhere by default); where ids are, see `find_id_column`.
+    id_column : str, optional
+        Where ids are, see `find_id_column`.
     provenance : mapping, optional
         ``generator``, ``weights``, ``weights_revision``: one value for the run, or one a row. Masked where left out.
     record : mapping, optional
@@ -99,22 +102,24 @@ def append_rows(
     ImageError
         If number or shape of the images don't fit.
     UnknownNameError
-        If `image_column`, `id_column` or a key of `provenance` is not known.
+        If an image column, `id_column` or a key of `provenance` is not known.
     """
-    from astro_galaxysd.augmentation.columns import extend_column
+    from astro_galaxysd.augmentation.columns import NewValues, extend_column
 
     check_columns(table)
     provenance_values = _provenance(plan, provenance or {})
     new: dict[str, NewValues] = {
         **_votes(table, plan, dialect),
         **_class_columns(plan),
-        **_images(table, plan, image_column, encoded_images),
+        **_images(table, plan, images or {}),
+        **{name: NewValues(values) for name, values in (extra or {}).items()},
         **provenance_values,
         **_ids(table, plan, id_column),
     }
     indexed = {column.info.name for index in table.indices for column in index.columns}
     columns = [extend_column(table[n], len(plan), new.get(n), indexed=n in indexed) for n in table.colnames]
-    added = [name for name in (*PROVENANCE_COLUMNS, SYNTHETIC_ID) if name in new and name not in table.colnames]
+    ours = (*PROVENANCE_COLUMNS, SYNTHETIC_ID, *(extra or {}))
+    added = [name for name in ours if name in new and name not in table.colnames]
     columns += [_added_column(name, len(table), new[name]) for name in added]
     result = type(table)(columns, names=[*table.colnames, *added], masked=table.masked, copy=False)
     result.meta.update(copy.deepcopy(dict(table.meta)))
@@ -150,19 +155,18 @@ def _class_columns(plan: Table) -> dict[str, NewValues]:
     }
 
 
-def _images(
-    table: Table, plan: Table, column: str | None, images: Sequence[Any] | np.ndarray | None
-) -> dict[str, NewValues]:
+def _images(table: Table, plan: Table, images: Mapping[str, Sequence[Any] | np.ndarray]) -> dict[str, NewValues]:
     from astro_galaxysd.augmentation.columns import NewValues
 
-    if column is None:
-        return {}
-    if column not in table.colnames:
-        raise UnknownNameError("image column", column, table.colnames)
-    number = 0 if images is None else len(images)
-    if images is None or number != len(plan):
-        raise ImageError(f"{number} images for {len(plan)} planned rows; give one image a row, or cut the plan")
-    return {column: NewValues(images)}
+    for column, values in images.items():
+        if column not in table.colnames:
+            raise UnknownNameError("image column", column, table.colnames)
+        if len(values) != len(plan):
+            raise ImageError(
+                f"column {column!r}: {len(values)} images for {len(plan)} planned rows; give one image a row, or cut "
+                "the plan"
+            )
+    return {column: NewValues(values) for column, values in images.items()}
 
 
 def _ids(table: Table, plan: Table, id_column: str | None) -> dict[str, NewValues]:
@@ -199,13 +203,15 @@ def _provenance(plan: Table, given: Mapping[str, Any]) -> dict[str, NewValues]:
     return columns
 
 
-def _added_column(name: str, real: int, new: NewValues) -> MaskedColumn:
+def _added_column(name: str, real: int, new: NewValues) -> Column:
     """A column that the table did not have: nothing is known of the real rows but that they are real."""
     from astropy.table import Column, MaskedColumn
 
     if name == SYNTHETIC:
         return Column(np.concatenate([np.zeros(real, dtype=bool), np.asarray(new.values)]), name=name)
     values = np.asarray(new.values)
+    if values.dtype.kind == "O":
+        return Column(object_array([*[None] * real, *values]), name=name)
     blank = np.zeros(real, dtype=values.dtype)
     gone = np.zeros(len(values), dtype=bool) if new.missing is None else new.missing
     mask = np.concatenate([np.ones(real, dtype=bool), gone])

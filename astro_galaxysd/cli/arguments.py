@@ -8,6 +8,7 @@ from typing import Any
 from astro_galaxysd.cli.draw import run_augment, run_generate
 from astro_galaxysd.cli.judge import run_evaluate, run_sweep
 from astro_galaxysd.cli.plugins import run_plugins
+from astro_galaxysd.cli.survey import run_survey
 from astro_galaxysd.cli.train import run_pack, run_train
 
 __all__ = ["make_parser"]
@@ -18,6 +19,7 @@ Add synthetic galaxies of a rare class to a table of real ones.
   galaxysd augment example --target merger -n 8 -o mergers.parquet
   galaxysd augment survey.fits --target ring --ratio 2 -o survey_rings.fits --hdus rings.fits
   galaxysd augment survey.parquet --target "in-between round galaxy, {dust lane:1.3}" -n 100 -o out/
+  galaxysd augment survey.fits --target ring -n 50 --survey card.toml --match survey -o survey_rings.fits
 
 TABLE is FITS, Parquet, a folder written by galaxysd, or the word 'example' (24 galaxies that ship with the package).
 It needs vote columns (Kaggle Class*, gz2_hart16, Zoobot, or t01_*), a column 'prompt', or labels. The target is an
@@ -50,6 +52,25 @@ Draw the same rows with every combination of settings, judge them, and mark thos
 
 An interrupted sweep goes on with the same command.
 """
+_SURVEY = """\
+Say what a survey's cutouts are: which can be read, their pixel scale, seeing, sizes, sky and noise, whether drawn
+galaxies can be matched to them, and whether they are like those the weights were trained on. Suggests a stretch where
+none is declared. With -o, also write them as display images, for 'evaluate' and 'train'.
+
+  galaxysd survey survey.fits --survey card.toml
+  galaxysd survey survey.fits --survey card.toml --framed -o own.parquet
+
+The card says what can't be read from the files:
+
+  bands = ["i", "r", "g"]                        # red, green, blue; or "luminance" for a single band
+  columns = ["file_i", "file_r", "file_g"]
+  unit = "nanomaggy"
+  psf = 1.3                                      # FWHM in arcsec, or a FITS file; left out: from stars
+  [stretch]
+  kind = "lupton"
+  stretch = 0.5
+  Q = 8
+"""
 _PLUGINS = """\
 List what is installed: generators, weights, vote dialects, evaluators, embedders, augmenters;
 and what is broken, with the reason.
@@ -64,6 +85,7 @@ Train a model on tables with images and votes. A run's folder holds its checkpoi
   galaxysd train diffusion --data train.parquet --autoencoder runs/autoencoder/autoencoder --run runs/diffusion \\
                            --validation val.parquet
   galaxysd train finetune --base stable-diffusion-v1-5/ --data survey.fits --run runs/survey
+  galaxysd train finetune --base mini --preset mini --data own.parquet --run runs/own
   galaxysd train pack --data train.parquet --weights runs/diffusion/weights -o pack/
   galaxysd augment example --weights runs/diffusion/weights --target ring -n 8 -o rings.fits
 
@@ -96,6 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_evaluate(commands)
     _add_sweep(commands)
+    _add_survey(commands)
     plugins = _command(commands, "plugins", "list what is installed, and what is broken and why", _PLUGINS)
     plugins.add_argument("--json", action="store_true", help="as JSON")
     plugins.set_defaults(run=run_plugins)
@@ -132,6 +155,15 @@ def _add_augment(commands: Any) -> None:
     parser.add_argument("--compose", action="store_true", help="put the target into the votes of typical galaxies")
     parser.add_argument("--threshold", type=float, default=0.5, help="vote fraction of a member (default: 0.5)")
     parser.add_argument("--cut", type=float, help="vote fraction of the questions before it (default: as published)")
+    group = parser.add_argument_group("survey")
+    _add_card(group)
+    group.add_argument("--match", help="'survey': give drawn galaxies the size, seeing, noise and sky of real ones")
+    group.add_argument("--cutouts", metavar="FOLDER", help="where new cutouts go that are files (default: OUT_cutouts)")
+    group.add_argument(
+        "--anyway",
+        action="store_true",
+        help="draw although cutouts are unlike the training images, or can't be matched",
+    )
     parser.add_argument("--plan", action="store_true", help="print the plan and what it costs; draw nothing")
     _add_shared(parser)
     parser.set_defaults(run=run_augment)
@@ -205,6 +237,26 @@ def _add_sweep(commands: Any) -> None:
     parser.set_defaults(run=run_sweep)
 
 
+def _add_card(parser: Any) -> None:
+    parser.add_argument("--survey", metavar="CARD", help="what the cutouts are (.toml; see 'galaxysd survey --help')")
+
+
+def _add_survey(commands: Any) -> None:
+    parser = _command(commands, "survey", "say what a survey's cutouts are, and what can be done with them", _SURVEY)
+    parser.add_argument("table", metavar="TABLE")
+    _add_card(parser)
+    parser.add_argument("--images", metavar="COLUMN", help="image column (default: what the card says, else image)")
+    parser.add_argument("--weights", default="mini", help="weights to draw with (default: mini)")
+    parser.add_argument("-n", type=int, default=200, help="cutouts to measure (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed chooses the same cutouts (default: 0)")
+    parser.add_argument("--threads", type=int, help="processor threads (default: all)")
+    parser.add_argument("-o", "--out", help="write display cutouts: .fits, .parquet, or a folder")
+    parser.add_argument("--framed", action="store_true", help="cut out and scale as the weights' training images were")
+    parser.add_argument("--sheet", metavar="FILE", help="contact sheet (default: OUT with .png)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing output")
+    parser.set_defaults(run=run_survey, hdus=None)
+
+
 def _add_judging(parser: argparse.ArgumentParser, *, reader: str, out: str) -> None:
     parser.add_argument("--reader", default=reader, help=f"name or file of a vote reader (default: {reader})")
     parser.add_argument("--images", metavar="COLUMN", default="image", help="image column (default: image)")
@@ -236,7 +288,12 @@ def _add_train(commands: Any) -> None:
     part = _add_run(
         parts, "finetune", "Stable Diffusion, or another complete model, on a table", preset="galaxysd-paper"
     )
-    part.add_argument("--base", required=True, metavar="FOLDER", help="diffusers folder of the model to start from")
+    part.add_argument(
+        "--base",
+        required=True,
+        metavar="FOLDER|NAME",
+        help="diffusers folder of the model to start from, or installed weights such as mini",
+    )
     _add_validation(part)
     _add_run(parts, "reader", "a reader of votes, which evaluations ask what a galaxy is", preset="mini")
     _add_run(parts, "embedder", "an embedder, in whose space evaluations measure distances", preset="mini")
@@ -277,4 +334,7 @@ def _add_validation(part: argparse.ArgumentParser) -> None:
     part.add_argument("--validation", action="append", default=[], help="table with validation rows; may be repeated")
     part.add_argument(
         "--watch-every", type=int, default=1000, help="steps between sample sheets and figures (default: 1000)"
+    )
+    part.add_argument(
+        "--no-watch", action="store_true", help="no sample sheets and figures; a short run waits for them"
     )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.cli.inputs import read_json, read_named_table, use_threads
 from astro_galaxysd.cli.outputs import SHOWN, Outputs, choose_outputs, show
-from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.cli.survey import survey_of
+from astro_galaxysd.errors import ConditionError, RowsLeftOutWarning
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+    from astro_galaxysd.survey.card import Survey
 
 __all__ = ["run_augment", "run_generate"]
 
@@ -23,10 +27,10 @@ _TARGETS = ("target", "n", "ratio", "compose", "threshold", "cut")
 def run_augment(options: argparse.Namespace) -> int:
     """Plan, draw, write; the sheet shows the new galaxies below those whose votes they have."""
     from astro_galaxysd import pipeline
-    from astro_galaxysd.images.codec import read_images
 
     outputs = None if options.plan else choose_outputs(options)
-    table = read_named_table(options.table)
+    table, survey = read_named_table(options.table), survey_of(options)
+    column = _image_column(table, options, survey)
     choices = _choices(options)
     request = {key: getattr(options, key) for key in _TARGETS}
     # Planned here too: to show it, and to set each galaxy beside those that were drawn from its votes.
@@ -35,27 +39,49 @@ def run_augment(options: argparse.Namespace) -> int:
         return _print_plan(plan)
     print(f"galaxysd: {_cost(plan)}", file=sys.stderr)
     result = pipeline.augment_table(
-        table, **request, **choices, **_run(options), images=options.images, out=outputs.table,
-        overwrite=outputs.overwrite,
+        table, **request, **choices, **_run(options), images=options.images, survey=survey, match=options.match,
+        anyway=options.anyway, cutouts=options.cutouts, out=outputs.table, overwrite=outputs.overwrite,
     )  # fmt: skip
-    new, column = result[len(table) :], options.images or "image"
-    groups = [(f"synthetic: {options.target}", read_images(new, column=column))]
-    given = _base_images(table, plan[: len(new)], column)
+    new = result[len(table) :]
+    groups = [(f"synthetic: {options.target}", _display(new, options.images, survey))]
+    given = _base_images(table, plan[: len(new)], options.images, survey)
     if given:
         groups.insert(0, ("given: the galaxies whose votes the new ones have", given))
-    return show(outputs, new, len(table), column, groups)
+    return show(outputs, new, len(table), column, groups, survey=survey)
 
 
-def _base_images(table: Table, plan: Table, column: str) -> list[Any]:
+def _image_column(table: Table, options: argparse.Namespace, survey: Survey | None) -> str:
+    """The column whose images become HDUs; files can't, they are cutouts by themselves."""
+    from astro_galaxysd.survey.cells import IMAGE, holds_files
+
+    named = options.images or (survey.columns if survey else None) or IMAGE
+    columns = [named] if isinstance(named, str) else list(named)
+    if options.hdus and (len(columns) > 1 or holds_files(table, columns[0])):
+        raise ConditionError(
+            f"--hdus {options.hdus}: the cutouts of {', '.join(columns)} are files, and new ones will be; leave --hdus "
+            "out, and name their folder with --cutouts"
+        )
+    return columns[0]
+
+
+def _base_images(table: Table, plan: Table, images: str | None, survey: Survey | None) -> list[Any]:
     """Images of the galaxies from whose votes the planned rows come, in the order of the plan."""
-    from astro_galaxysd.images.codec import read_images
-    from astro_galaxysd.images.sources import image_items
+    from astro_galaxysd.errors import GalaxySDError
 
-    if column not in table.colnames:
-        return []
-    items = image_items(table, column)
-    base = dict.fromkeys(int(row) for row in plan["base_row"] if row >= 0)
-    return read_images(items, rows=[row for row in base if items[row] is not None][:SHOWN])
+    base = list(dict.fromkeys(int(row) for row in plan["base_row"] if row >= 0))
+    try:
+        return _display(table[base[:SHOWN]], images, survey) if base else []
+    except GalaxySDError:
+        return []  # a table without images; what is wrong with others was said before
+
+
+def _display(rows: Table, images: str | None, survey: Survey | None) -> list[Any]:
+    """Display images of the first rows."""
+    from astro_galaxysd.survey.cutouts import read_cutouts
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RowsLeftOutWarning)  # they were named when the table was read
+        return list(read_cutouts(rows[:SHOWN], survey, images)["image"])
 
 
 def run_generate(options: argparse.Namespace) -> int:

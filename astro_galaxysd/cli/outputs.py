@@ -14,6 +14,8 @@ from astro_galaxysd.errors import ConditionError, GalaxySDError, OutputExistsErr
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from astro_galaxysd.survey.card import Survey
+
 __all__ = ["SHOWN", "Outputs", "choose_outputs", "keep_elsewhere", "show"]
 
 #: Most galaxies of one group on a contact sheet.
@@ -77,7 +79,15 @@ def keep_elsewhere(result: Table, out: str) -> str:
     return f"what was drawn is kept in {place}; move it before the system clears temporary files"
 
 
-def show(outputs: Outputs, new: Table, n_given: int, column: str, groups: Sequence[tuple[str, Sequence[Any]]]) -> int:
+def show(
+    outputs: Outputs,
+    new: Table,
+    n_given: int,
+    column: str,
+    groups: Sequence[tuple[str, Sequence[Any]]],
+    *,
+    survey: Survey | None = None,
+) -> int:
     """Write the sheet and the HDUs of the new rows, say where everything is.
 
     Parameters
@@ -92,6 +102,8 @@ def show(outputs: Outputs, new: Table, n_given: int, column: str, groups: Sequen
         Of the images.
     groups : sequence of (str, images)
         What the sheet shows.
+    survey : Survey, optional
+        What the images are, where they are no display images.
 
     Returns
     -------
@@ -108,17 +120,17 @@ def show(outputs: Outputs, new: Table, n_given: int, column: str, groups: Sequen
     contact_sheet(shown, outputs.sheet, overwrite=outputs.overwrite)
     print(f"picture  {outputs.sheet}")
     if outputs.hdus is not None:
-        _write_hdus(new, column, outputs.hdus, outputs.overwrite)
+        _write_hdus(new, column, survey, outputs.hdus, outputs.overwrite)
         print(f"HDUs     {outputs.hdus}")
     record = new.meta[RUN_RECORD]["parameters"]
     return 0 if record["finished"] == record["planned"] else 130
 
 
-def _write_hdus(new: Table, column: str, path: Path, overwrite: bool) -> None:
+def _write_hdus(new: Table, column: str, survey: Survey | None, path: Path, overwrite: bool) -> None:
     from astropy.io import fits
 
     from astro_galaxysd.images.files import atomic_path
     from astro_galaxysd.images.hdu import to_hdus
 
     with atomic_path(path, overwrite) as partial:
-        fits.HDUList([fits.PrimaryHDU(), *to_hdus(new, column)]).writeto(partial, overwrite=True)
+        fits.HDUList([fits.PrimaryHDU(), *to_hdus(new, column, survey=survey)]).writeto(partial, overwrite=True)

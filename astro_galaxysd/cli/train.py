@@ -34,7 +34,8 @@ def run_train(options: argparse.Namespace) -> int:
         elif options.part in ("reader", "embedder"):
             folder = training.train_judge(options.part, options.data, options.folder, settings, **shared)
         else:
-            shared |= {"validation": options.validation, "watch_every": options.watch_every}
+            watch_every = None if options.no_watch else options.watch_every
+            shared |= {"validation": options.validation, "watch_every": watch_every}
             if options.part == "diffusion":
                 folder = training.train_diffusion(
                     options.data, options.folder, options.autoencoder, settings, start_from=options.start_from, **shared

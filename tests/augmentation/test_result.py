@@ -51,8 +51,8 @@ def merger_plan(table, **options):
 
 def append(table, plan, **options):
     images = options.pop("images", np.full((len(plan), 2, 2, 3), 9, np.uint8))
-    options = {"image_column": "image", "provenance": PROVENANCE, **options}
-    return append_rows(table, plan, images, **options)
+    column = options.pop("image_column", "image")
+    return append_rows(table, plan, {column: images}, **{"provenance": PROVENANCE, **options})
 
 
 def same(one, two):
@@ -243,8 +243,8 @@ def test_images_must_be_there_and_fit(table):
     plan = merger_plan(table)
     with pytest.raises(ImageError, match="2 images for 3 planned rows"):
         append(table, plan, images=np.zeros((2, 2, 2, 3), np.uint8))
-    with pytest.raises(ImageError, match="0 images for 3 planned rows"):
-        append(table, plan, images=None)
+    with pytest.raises(ImageError, match="column 'image': 0 images for 3 planned rows"):
+        append(table, plan, images=[])
     with pytest.raises(ImageError, match=r"'image' holds \(2, 2, 3\) a row"):
         append(table, plan, images=np.zeros((3, 4, 4, 3), np.uint8))
     with pytest.raises(UnknownNameError, match="unknown image column 'imag': did you mean 'image'"):

@@ -77,6 +77,11 @@ def test_the_two_commands_make_weights_that_draw(code, diffusion, tmp_path):
     assert load_generator(weights, steps=2).provenance["weights_revision"] != batch.meta["weights_revision"]
 
 
+def test_a_run_that_nobody_watches(diffusion, monkeypatch):
+    monkeypatch.setattr(training, "Watcher", lambda *_, **__: pytest.fail("it is watched"))
+    assert diffusion("--no-watch", "--steps", 1, *settings(SIZES)).status == 0
+
+
 def test_preset_minutes_and_settings(diffusion, tmp_path):
     preset = tmp_path / "mine.toml"
     preset.write_text(

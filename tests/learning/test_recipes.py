@@ -70,7 +70,7 @@ def test_trapezoid_without_slopes(recipe):
 
 def test_presets_that_ship():
     assert {"mini", "galaxysd-paper", "galaxysd-zsnr", "galaxysd-lora", "choosing"} <= set(preset_names())
-    assert set(load_preset("mini")) == {"summary", *KINDS} - {"finetune"}
+    assert set(load_preset("mini")) == {"summary", *KINDS}
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -76,7 +76,9 @@ def test_duplicate_ids(catalogue):
 
 def test_takes_what_augment_table_takes():
     plan, augment = (set(inspect.signature(function).parameters) for function in (plan_augmentation, augment_table))
-    assert augment - plan == {"images", "batch_size", "out", "progress", "overwrite"}
+    assert augment - plan == {
+        "images", "survey", "match", "anyway", "cutouts", "batch_size", "out", "progress", "overwrite",
+    }  # fmt: skip
     assert plan <= augment
 
 

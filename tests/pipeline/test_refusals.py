@@ -107,7 +107,7 @@ HALF_NAN[3] = np.nan
         (np.array([jpeg()] * 5), "bytes in a column of dtype .S.*, which loses NUL bytes .* make an object column"),
         (np.zeros((5, 16, 16), np.uint8), "1 band .* three colour bands are needed"),
         (np.zeros((5, 3, 16, 16), np.uint8), "planes first"),
-        (np.array(["a.jpg"] * 5), "unknown kind of image"),
+        (np.array(["a.jpg"] * 5), r"no cutout can be used: row 0 \(g1\): no file 'a.jpg'; correct the path"),
     ],
 )
 def test_images_that_can_not_be_read(refused, make_catalogue, images, message):

@@ -1,0 +1,69 @@
+"""galaxysd survey, and galaxysd augment with a survey's own cutouts."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from astro_galaxysd import read_table, write_table
+from astro_galaxysd.errors import MatchWarning
+from astro_galaxysd.testing import example_survey
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Paths of a survey's table and card."""
+    folder = tmp_path_factory.mktemp("made")
+    return write_table(example_survey(folder, 12), folder / "table.fits"), folder / "survey.toml"
+
+
+@pytest.fixture
+def add(galaxysd, made, flow, tmp_path):
+    def run(*more):
+        request = ["augment", made[0], "--target", "round", "-n", 2, "--generator", "flow", "--no-progress"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MatchWarning)
+            return galaxysd(*request, "--survey", made[1], "-o", tmp_path / "more.fits", *more)
+
+    return run
+
+
+def test_survey_says_what_was_found(galaxysd, made, tmp_path):
+    done = galaxysd("survey", made[0], "--survey", made[1], "--framed", "-o", tmp_path / "own.parquet")
+    assert done.status == 0, done.err
+    assert "12 real rows, 0 of them can't be used" in done.out
+    assert "64x64 px, bands i, r, g, 0.5 arcsec a pixel" in done.out
+    assert "R90 of the galaxies:" in done.out
+    assert f"table    {tmp_path}/own.parquet" in done.out
+    own = read_table(tmp_path / "own.parquet")
+    assert own["image"].shape == (12, 128, 128, 3)
+    assert (tmp_path / "own.png").exists()
+
+
+def test_augment_with_a_card(add, made, tmp_path):
+    done = add("--match", "survey")
+    assert done.status == 0, done.err
+    table = read_table(tmp_path / "more.fits")
+    new = table[table["synthetic"]]
+    assert fits.getheader(made[1].parent / str(new["file_r"][0]))["SYNTHET"] is True
+    assert len(list((tmp_path / "more_cutouts").iterdir())) == 6
+    assert np.isfinite(new["match_scale"]).all()
+    assert (tmp_path / "more.png").exists()
+
+
+def test_cutouts_go_where_they_are_told(add, tmp_path):
+    assert add("--cutouts", tmp_path / "elsewhere").status == 0
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 6
+
+
+def test_refusals(add, galaxysd, made, tmp_path):
+    done = add("--hdus", tmp_path / "hdus.fits")
+    assert done.status == 1
+    assert "the cutouts of file_i, file_r, file_g are files, and new ones will be; leave --hdus out" in done.err
+    done = galaxysd("survey", made[0], "--survey", made[1], "--framed")
+    assert done.status == 1
+    assert "--framed says what is written; give -o FILE" in done.err
+    assert add("--match", "sky").status == 1
