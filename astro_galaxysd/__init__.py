@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from astro_galaxysd.assessment import evaluate
     from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
     from astro_galaxysd.evaluation.pareto import pareto_front
-    from astro_galaxysd.images.hdu import to_hdus
     from astro_galaxysd.images.storage import read_table, write_table
     from astro_galaxysd.images.stretch import AsinhStretch, LinearStretch, LuptonStretch
     from astro_galaxysd.pipeline import augment_table, drop_synthetic, generate, load_generator, plan_augmentation
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.plugins.host import install_into
     from astro_galaxysd.survey.card import Survey, read_survey
     from astro_galaxysd.survey.cutouts import read_cutouts
+    from astro_galaxysd.survey.hdus import to_hdus
     from astro_galaxysd.surveying import inspect_survey
     from astro_galaxysd.sweeping import sweep
 
@@ -72,7 +72,7 @@ _HOMES = {
     "read_survey": "survey.card",
     "read_table": "images.storage",
     "sweep": "sweeping",
-    "to_hdus": "images.hdu",
+    "to_hdus": "survey.hdus",
     "write_table": "images.storage",
 }
 

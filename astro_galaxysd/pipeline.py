@@ -34,7 +34,8 @@ from astro_galaxysd.images.provenance import GENERATOR, WEIGHTS, WEIGHTS_REVISIO
 from astro_galaxysd.images.storage import rehearse_writing, write_table
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.records import WeightCard
-from astro_galaxysd.survey.card import Survey, check_bands, read_survey
+from astro_galaxysd.survey.bands import check_bands
+from astro_galaxysd.survey.card import Survey, read_survey
 from astro_galaxysd.survey.cells import holds_files
 from astro_galaxysd.surveying import check_domain, domain_of
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from astro_galaxysd.augmentation.cutouts import NewRowImages
     from astro_galaxysd.plugins.protocols import Generator
+    from astro_galaxysd.survey.domain import Domain
 
 __all__ = ["InterruptedWarning", "augment_table", "drop_synthetic", "generate", "load_generator", "plan_augmentation"]
 
@@ -227,19 +229,23 @@ def augment_table(
         schema=schema, labels=labels, label_column=label_column, id_column=id_column, threshold=threshold, cut=cut,
     )  # fmt: skip
     declared = None if survey is None else read_survey(survey)
-    card, seed = _own_card(plan, weights, generator), plan.meta[PLAN]["run_seed"]
+    chosen, card = _choose(plan, weights, generator)
+    known = None if card is None else domain_of(card)
     found = _find_images(
-        table, images, declared, card, match=match, anyway=anyway, seed=seed, folder=new_folder(cutouts, out),
-        overwrite=overwrite,
+        table, images, declared, card, known, match=match, folder=new_folder(cutouts, out), overwrite=overwrite,
+        id_column=id_column,
     )  # fmt: skip
-    domain = None
-    if card is not None:
-        domain = check_domain(table, images, declared, card, framed=match is not None, anyway=anyway, rng=seed)
     rehearsed = rehearse_append(found, plan, id_column=id_column)
     if out is not None:
         rehearse_writing(rehearsed, out, overwrite=overwrite)
+    seed = plan.meta[PLAN]["run_seed"]
+    found = found.looked_at(seed=seed, progress=progress)
+    domain = None
+    if card is not None:
+        domain = check_domain(table, images, declared, card, framed=match is not None, anyway=anyway, rng=seed)
+    found = found.measured(seeing=known.seeing if known else 0.0, seed=seed, anyway=anyway)
     drawing = Drawing(
-        plan, generator, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
+        plan, chosen, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
     )
     drawn, shared = drawing.run()
     result = append_drawn(
@@ -259,17 +265,20 @@ def augment_table(
         except OutputError as error:
             error.add_note("what was drawn is this error's attribute `result`: write_table(error.result, other_path)")
             raise
-    warn_if_interrupted(len(drawn), len(plan))
+    warn_if_interrupted(len(result) - len(table), len(plan))
     return result
 
 
-def _own_card(plan: Table, weights: str | os.PathLike[str], generator: str | Generator | None) -> WeightCard | None:
-    """Card of the weights that are drawn with; None where another generator has its own, or none."""
+def _choose(
+    plan: Table, weights: str | os.PathLike[str], generator: str | Generator | None
+) -> tuple[str | Generator, WeightCard | None]:
+    """The generator, and the card of its weights; None where it has others than `weights`, or none."""
     if generator is not None and not isinstance(generator, str):
-        card = getattr(generator, "card", None)
-        return card if isinstance(card, WeightCard) else None
+        own = getattr(generator, "card", None)
+        return generator, own if isinstance(own, WeightCard) else None
     card = weight_card(weights)
-    return card if (generator or choose_generator(plan, card)) == card.generator else None
+    chosen = generator or choose_generator(plan, card)
+    return chosen, card if chosen == card.generator else None
 
 
 def _find_images(
@@ -277,21 +286,22 @@ def _find_images(
     images: Any,
     survey: Survey | None,
     card: WeightCard | None,
+    domain: Domain | None,
     *,
     match: str | None,
-    anyway: bool,
-    seed: int,
     folder: Path | None,
     overwrite: bool,
+    id_column: str | None,
 ) -> NewRowImages:
     """The table's images: display images in its columns, or a survey's cutouts."""
     check_match(match)
     if survey is None and match is None and not holds_files(table, images):
         return find_cutouts(table, images)
-    domain = None if card is None else domain_of(card)
-    known = domain.bands if domain and domain.bands else Survey().bands
-    check_bands(survey or Survey(), tuple(known))
+    declared = survey or Survey()
+    # Of weights that don't tell their bands, any three will do.
+    told = domain.bands if domain else ()
+    known = told or (declared.bands if len(declared.bands) == 3 and not declared.luminance else Survey().bands)
+    note = check_bands(declared, tuple(known), f"weights {card.name!r}" if card else "the generator")
     return find_survey_cutouts(
-        table, images, survey, match=match, seeing=domain.seeing if domain else 0.0, anyway=anyway, seed=seed,
-        folder=folder, overwrite=overwrite,
-    )  # fmt: skip
+        table, images, declared, match=match, note=note, folder=folder, overwrite=overwrite, id_column=id_column
+    )

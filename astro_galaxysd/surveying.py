@@ -7,9 +7,10 @@ unlike those that the weights were trained on; `inspect_survey`, all that can be
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,12 @@ import numpy as np
 from astro_galaxysd.conditions.columns import is_synthetic
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS, weight_card
-from astro_galaxysd.errors import ConditionError, ImageError, MatchError, MatchWarning, SurveyError, WeightsError
+from astro_galaxysd.errors import ConditionError, ImageError, SurveyError, WeightsError
 from astro_galaxysd.images.stretch import LinearStretch, Stretch
 from astro_galaxysd.survey.card import Survey, check_bands, read_survey
-from astro_galaxysd.survey.domain import COLOUR, GREY, TINT, Domain, read_domain
-from astro_galaxysd.survey.report import SurveyReport
+from astro_galaxysd.survey.cells import IMAGE, find_columns, path_text
+from astro_galaxysd.survey.domain import COLOUR, GREY, TINT, Domain, distances, read_domain
+from astro_galaxysd.survey.report import SurveyReport, by_name, first_scale, try_match
 from astro_galaxysd.survey.rows import SurveyRows
 from astro_galaxysd.survey.shown import show_rows
 from astro_galaxysd.survey.verdict import DomainReport, tell
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from astro_galaxysd.records import WeightCard
-    from astro_galaxysd.survey.match_report import MatchReport
 
 __all__ = ["SurveyReport", "check_domain", "compare_rows", "domain_of", "inspect_survey"]
 
-_IMAGE = "image"
+#: Pixel values that are kept for a second look: 256 MB, 200 cutouts of three bands and 236 px.
+_MOST_VALUES = 2**25
 
 
 def domain_of(card: WeightCard) -> Domain | None:
@@ -90,8 +92,8 @@ def check_domain(
     Returns
     -------
     DomainReport or None
-        None where the table has no cutouts, or the weights don't say what they were trained on, or say it by an
-        embedder that is not here.
+        None where no real row has a cutout (all are None, masked or empty), or the weights don't say what they were
+        trained on, or say it by an embedder that is not here.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def check_domain(
     SurveyError
         If the weights can't draw in the survey's bands.
     ImageError
-        If no cutout can be read.
+        If there are cutouts and none of those looked at can be read.
     ConditionError
         If `n` is less than 1.
 
@@ -113,10 +115,8 @@ def check_domain(
         raise ConditionError(f"n = {n} cutouts to look at; give 1 or more")
     declared = Survey() if survey is None else survey
     domain = domain_of(card)
-    if domain is None or not _has_images(table, images, declared):
-        return None
-    chosen = _choose(_real_rows(table), n, rng)
-    if not chosen:
+    chosen = [] if domain is None else _choose(table, images, declared, n, rng)
+    if domain is None or not chosen:
         return None
     report = compare_rows(SurveyRows(table, images, declared, rows=chosen), domain, weights=card.name, framed=framed)
     if report is not None:
@@ -149,7 +149,6 @@ def compare_rows(rows: SurveyRows, domain: Domain, *, weights: str = "", framed:
     """
     from astro_galaxysd.evaluation.domain import domain_numbers, embedder_revision
     from astro_galaxysd.evaluation.embedders import make_embedder
-    from astro_galaxysd.survey.domain import distances
 
     embedder = make_embedder()
     if embedder_revision(embedder) != domain.revision:
@@ -164,17 +163,24 @@ def compare_rows(rows: SurveyRows, domain: Domain, *, weights: str = "", framed:
     return DomainReport(weights, domain, len(images) + lost, far, lost, framed, len(left_out), note)
 
 
-def _choose(real: list[int], n: int, rng: RNG) -> list[int]:
-    """Rows, at most `n`, in order."""
-    return [int(row) for row in np.sort(stream(run_seed(rng), "domain").permutation(real)[:n])]
+def _choose(table: Table, images: Any, survey: Survey, n: int, rng: RNG) -> list[int]:
+    """Real rows that have a cutout, or a band of one; at most `n`, in order."""
+    if images is None and survey.columns is None and IMAGE not in table.colnames:
+        return []
+    columns = find_columns(table, images, survey)
+    order = stream(run_seed(rng), "domain").permutation(_real_rows(table))
+    there = (int(row) for row in order if any(_is_there(column.items[row]) for column in columns))
+    return sorted(islice(there, n))
+
+
+def _is_there(item: Any) -> bool:
+    """Whether a cell has anything in it."""
+    masked = isinstance(item, np.ma.MaskedArray) and bool(np.ma.getmaskarray(item).all())
+    return item is not None and not masked and path_text(item) != ""
 
 
 def _real_rows(table: Table) -> list[int]:
     return [int(row) for row in np.flatnonzero(~is_synthetic(table))]
-
-
-def _has_images(table: Table, images: Any, survey: Survey) -> bool:
-    return images is not None or survey.columns is not None or _IMAGE in table.colnames
 
 
 def inspect_survey(
@@ -217,14 +223,16 @@ def inspect_survey(
         raise ConditionError(f"n = {n} cutouts to look at; give 1 or more")
     declared, card = read_survey(Survey() if survey is None else survey), weight_card(weights)
     real = _real_rows(table)
-    chosen = _choose(real, n, rng)
-    every, rows = (SurveyRows(table, images, declared, rows=part) for part in (real, chosen))
-    left_out = {every.name(row): reason for row, reason in every.unusable().items()}
-    read_as, suggested = _suggest(rows, lambda other: SurveyRows(table, images, other, rows=chosen))
-    left_out |= {read_as.name(row): reason for row, reason in read_as.unusable(full=True).items()}
+    # where no row has a cutout the first one says so
+    chosen = _choose(table, images, declared, n, rng) or real[:1]
+    read_as, suggested = _suggest(_KeptRows(table, images, declared, rows=chosen))
+    every = SurveyRows(table, images, read_as.survey, rows=real)
+    read_as.take_majority(every)
+    faults = read_as.unusable(full=True)
+    others = np.flatnonzero(~np.isin(every.table_rows, chosen)).tolist()
+    left_out = by_name((every, every.unusable(others)), (read_as, faults))
     domain, notes = domain_of(card), []
-    seeing = 0.0 if domain is None else domain.seeing
-    match, fault = _try_match(read_as, seeing, run_seed(rng))
+    match, fault = try_match(read_as, domain.seeing if domain else 0.0, run_seed(rng))
     found: dict[str, DomainReport | None] = {"domain": None, "framed": None}
     if domain is None:
         notes.append(
@@ -236,14 +244,43 @@ def inspect_survey(
                 found[name] = compare_rows(read_as, domain, weights=card.name, framed=name == "framed")
         except (SurveyError, ImageError) as error:
             notes.append(str(error))
-    scale = _first_scale(read_as)
     return SurveyReport(
-        declared, len(real), left_out, every.kind, every.size, scale, suggested, match, fault, notes=tuple(notes),
-        **found,
+        declared, len(real), left_out, every.kind, every.size, first_scale(read_as, faults), suggested, match, fault,
+        notes=tuple(notes), **found,
     )  # fmt: skip
 
 
-def _suggest(rows: SurveyRows, read: Callable[[Survey], SurveyRows]) -> tuple[SurveyRows, Stretch | None]:
+class _KeptRows(SurveyRows):
+    """Cutouts that are looked at several times: planes stay in memory, up to `_MOST_VALUES` numbers."""
+
+    def __init__(self, table: Table, images: Any, survey: Survey, *, rows: list[int]) -> None:
+        super().__init__(table, images, survey, rows=rows)
+        self._kept: dict[int, np.ndarray] = {}
+
+    def planes(self, row: int) -> np.ndarray:
+        """As `SurveyRows.planes`; read-only."""
+        at = int(self.table_rows[row])
+        if at in self._kept:
+            return self._kept[at]
+        planes = super().planes(row)
+        planes.flags.writeable = False
+        if sum(kept.size for kept in self._kept.values()) + planes.size <= _MOST_VALUES:
+            self._kept[at] = planes
+        return planes
+
+    def stretched(self, stretch: Stretch) -> _KeptRows:
+        """The same cutouts with another stretch; planes kept stay valid where there was one before."""
+        other = copy(self)
+        other.survey = replace(self.survey, stretch=stretch)
+        other._kept = {} if self.survey.stretch is None else self._kept
+        return other
+
+    def take_majority(self, rows: SurveyRows) -> None:
+        """Kind and size are those of most of `rows`."""
+        self._most = rows.kind, rows.size
+
+
+def _suggest(rows: _KeptRows) -> tuple[_KeptRows, Stretch | None]:
     """Rows with a stretch that is suggested, where they can be read with one alone."""
     from astro_galaxysd.survey.suggest import suggest_stretch
 
@@ -253,36 +290,9 @@ def _suggest(rows: SurveyRows, read: Callable[[Survey], SurveyRows]) -> tuple[Su
     if not unreadable:
         return rows, None
     # any stretch will do to have the survey's own values
-    raw = read(replace(rows.survey, stretch=LinearStretch(0.0, 1.0)))
+    raw = rows.stretched(LinearStretch(0.0, 1.0))
     bad = raw.unusable(full=True, same_size=False)
     if len(bad) >= len(unreadable):
         return rows, None
     stretch = suggest_stretch(raw.planes(row) for row in range(len(raw)) if row not in bad)
-    return read(replace(rows.survey, stretch=stretch)), stretch
-
-
-def _try_match(rows: SurveyRows, seeing: float, seed: int) -> tuple[MatchReport | None, str]:
-    """What galaxies would be matched to, and what speaks against it."""
-    from astro_galaxysd.survey.matching import Matcher
-
-    report = None
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", MatchWarning)
-        try:
-            matcher = Matcher(rows, survey=rows.survey, seeing_drawn=seeing, seed=seed)
-            report = matcher.report
-            matcher.check(False)
-        except (MatchError, ImageError) as error:
-            return report, f"not possible: {error}"
-    partly = "; ".join(str(warning.message) for warning in caught)
-    return report, f"possible, but {partly}" if partly else ""
-
-
-def _first_scale(rows: SurveyRows) -> float | None:
-    """Pixel scale of the first row that can be read."""
-    for row in range(len(rows)):
-        try:
-            return rows.pixel_scale(row)
-        except ImageError:
-            continue
-    return None
+    return raw.stretched(stretch), stretch

@@ -25,13 +25,13 @@ from astro_galaxysd.evaluation.domain import domain_numbers, measure_domain
 from astro_galaxysd.images.codec import fit_size, read_images
 from astro_galaxysd.survey.domain import COLOUR, GREY, TINT, as_grey, distances, read_domain, write_domain
 from astro_galaxysd.survey.rows import SurveyRows
-from astro_galaxysd.survey.sizes import place
+from astro_galaxysd.survey.sizes import DISPLAY_FRAME, place
 from astro_galaxysd.survey.suggest import suggest_stretch
 from astro_galaxysd.survey.verdict import DomainReport
 from astro_galaxysd.surveying import compare_rows
 
 #: What SDSS training cutouts are, besides what is measured of them: FWHM of stars with the stretch undone, in pixels.
-FACTS = {"bands": ("i", "r", "g"), "survey": "sdss", "seeing": 3.5}
+FACTS = {"bands": ("i", "r", "g"), "survey": "sdss", "seeing": 3.5, "radius": DISPLAY_FRAME.radius}
 ORDERS = {"BGR": (2, 1, 0), "GRB": (1, 0, 2), "RBG": (0, 2, 1), "BRG": (2, 0, 1), "GBR": (1, 2, 0)}
 
 

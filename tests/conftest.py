@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from astro_galaxysd.plugins.manager import get_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from astropy.table import Table
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +62,21 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     save_components(components, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Table]]:
+    """Folder and table of an invented survey of 12 galaxies. Write elsewhere, and change a copy of the table."""
+    from astro_galaxysd.testing import example_survey
+
+    folder = tmp_path_factory.mktemp("made")
+    table = example_survey(folder, 12)
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    before = table.copy()
+    yield folder, table
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == files
+    assert table.colnames == before.colnames
+    assert list(table["file_i"]) == list(before["file_i"])
 
 
 @pytest.fixture

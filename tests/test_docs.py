@@ -273,6 +273,7 @@ def test_benchmarks_and_figures_start(tmp_path):
         "benchmarks/import_time.py",
         "benchmarks/evaluation.py",
         "benchmarks/judges.py",
+        "benchmarks/matching.py",
         "benchmarks/domain.py",
         "docs/make_figures.py",
     ):

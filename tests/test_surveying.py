@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import tomllib
 import warnings
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 
-from astro_galaxysd import Survey, read_survey, read_table
+from astro_galaxysd import Survey, read_survey, read_table, surveying
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import (
     ConditionError,
@@ -23,12 +25,15 @@ from astro_galaxysd.errors import (
 )
 from astro_galaxysd.evaluation import domain as measuring
 from astro_galaxysd.images.codec import fit_size, read_images
+from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.learning.trainingset import TrainingSet
 from astro_galaxysd.records import WeightCard
 from astro_galaxysd.run_promotion import _domain
 from astro_galaxysd.survey.domain import DOMAIN_FILE, read_domain, write_domain
+from astro_galaxysd.survey.rows import SurveyRows
+from astro_galaxysd.survey.sizes import DISPLAY_FRAME, FLUX_FRAME, Frame
 from astro_galaxysd.surveying import check_domain, domain_of, inspect_survey
-from astro_galaxysd.testing import example_batch, example_survey
+from astro_galaxysd.testing import example_batch
 
 MINI = weight_card("mini")
 
@@ -40,11 +45,10 @@ def example():
     return table, np.stack(read_images(table))
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """An invented survey: folder and table."""
-    folder = tmp_path_factory.mktemp("made")
-    return folder, example_survey(folder, 8)
+@pytest.fixture
+def eight(made):
+    """Card and table of eight galaxies of an invented survey."""
+    return read_survey(made[0] / "survey.toml"), made[1][:8]
 
 
 def without_images(table):
@@ -55,7 +59,8 @@ def test_the_record_that_ships():
     domain = domain_of(MINI)
     assert (domain.bands, domain.survey, domain.image_size) == (("i", "r", "g"), "sdss", 128)
     assert domain.seeing == pytest.approx(3.5, abs=0.2)
-    assert domain.frame(stretched=True).radius == pytest.approx(23.4, abs=1)
+    assert domain.frame(stretched=True) == Frame(pytest.approx(FLUX_FRAME.radius), FLUX_FRAME.side)
+    assert domain.frame(stretched=False) == DISPLAY_FRAME
     path = files("astro_galaxysd").joinpath("weights", "mini", DOMAIN_FILE)
     assert path.stat().st_size < 400e3
 
@@ -126,11 +131,42 @@ def test_cutouts_that_end_early_get_sky_around_them(example):
 
 def test_rows_that_can_not_be_read_count_nowhere(example):
     table = without_images(example[0])[:8]
-    images = [None, b"nothing", *example[1][2:8]]
+    images = [b"ours", b"nothing", *example[1][2:8]]
     report = check_domain(table, images, None, MINI)
     assert (report.n, report.left_out, report.verdict) == (6, 2, "inside")
     with pytest.raises(ImageError, match="none of 2 cutouts can be read; the first: row [01]"):
         check_domain(table[:2], images[:2], None, MINI)
+
+
+def test_rows_without_a_cutout_are_not_looked_at(example):
+    table = without_images(example[0])[:8]
+    report = check_domain(table, [None, "", np.ma.masked, *example[1][3:8]], None, MINI, n=4)
+    assert (report.n, report.left_out) == (4, 0)
+    with pytest.raises(ImageError, match="none of 1 cutouts can be read; the first: row 1"):
+        check_domain(table[:3], [None, b"nothing", None], None, MINI)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        object_array([None] * 6),
+        MaskedColumn(np.zeros((6, 8, 8, 3), np.uint8), mask=True),
+        MaskedColumn(["a.fits"] * 6, mask=True),
+        Column([""] * 6),
+    ],
+    ids=["None", "masked pixels", "masked paths", "empty"],
+)
+def test_a_column_without_a_cutout_is_no_cutouts(cells):
+    table = Table({"id": np.arange(6)})
+    table["image"] = cells
+    assert check_domain(table, None, None, MINI) is None
+
+
+def test_a_survey_without_a_cutout_says_so():
+    table = Table({"id": ["a", "b"]})
+    table["image"] = object_array([None, None])
+    with pytest.raises(ImageError, match=r"no cutout can be used: row 0 \(a\) has no cutout"):
+        inspect_survey(table)
 
 
 def test_synthetic_rows_are_not_looked_at(example):
@@ -162,9 +198,8 @@ def test_what_can_not_be_checked(example, tmp_path):
         check_domain(example[0], None, None, WeightCard("there", str(tmp_path)))
 
 
-def test_a_survey_is_looked_at(made):
-    folder, table = made
-    report = inspect_survey(table, folder / "survey.toml", n=3)
+def test_a_survey_is_looked_at(made, eight):
+    report = inspect_survey(eight[1], made[0] / "survey.toml", n=3)
     text = report.text()
     assert (report.n_rows, report.left_out, report.kind, report.size) == (8, {}, "fits", (64, 64))
     for words in (
@@ -181,13 +216,27 @@ def test_a_survey_is_looked_at(made):
     assert report.framed.verdict != "refused"  # invented galaxies, but galaxies
 
 
-def test_a_stretch_is_suggested(made):
-    import tomllib
-    from dataclasses import replace
+def test_pixels_are_read_once(eight, monkeypatch):
+    read = []
+    planes = SurveyRows.planes
 
-    folder, table = made
-    survey = replace(read_survey(folder / "survey.toml"), stretch=None)
-    report = inspect_survey(table, survey, n=3)
+    def count(rows, row):
+        read.append(int(rows.table_rows[row]))
+        return planes(rows, row)
+
+    monkeypatch.setattr(SurveyRows, "planes", count)
+    whole = inspect_survey(*reversed(eight), n=2)
+    assert len(read) == len(set(read)) == 2
+    read.clear()
+    inspect_survey(eight[1], replace(eight[0], stretch=None), n=2)
+    assert len(read) == 4  # as display images, which they are not, and as fluxes
+    monkeypatch.setattr(surveying, "_MOST_VALUES", 0)  # larger cutouts are read again
+    assert inspect_survey(*reversed(eight), n=2).text() == whole.text()
+
+
+def test_a_stretch_is_suggested(eight):
+    card, table = eight
+    report = inspect_survey(table, replace(card, stretch=None), n=3)
     assert report.suggested is not None
     assert "no stretch is declared; with one like this" in report.text()
     lines = report.text().splitlines()
@@ -198,15 +247,27 @@ def test_a_stretch_is_suggested(made):
     assert report.left_out == {}
 
 
-def test_unusable_rows_are_named_and_the_reason_why_nothing_matches(made):
-    folder, table = made
+def test_a_stretch_is_suggested_for_counts(eight):
+    """Integers are no display values; what is told to call on them must not fail."""
+    card, table = eight
+    rows = SurveyRows(table, survey=card, rows=range(3))
+    counts = [(1000 * np.moveaxis(rows.planes(row), 0, -1)).astype(np.int32) for row in range(3)]
+    report = inspect_survey(Table({"id": np.arange(3)}), None, counts)
+    assert report.suggested is not None
+    assert report.left_out == {}
+
+
+def test_unusable_rows_are_named_and_the_reason_why_nothing_matches(eight):
+    card, table = eight
     broken = table.copy()
-    for column in read_survey(folder / "survey.toml").columns:
+    for column in card.columns:
         broken[column] = broken[column].astype("U60")
         broken[column][:7] = "cutouts/nowhere.fits"
-    report = inspect_survey(broken, folder / "survey.toml")
+    report = inspect_survey(broken, card)
     text = report.text()
-    assert len(report.left_out) == 7
+    assert list(report.left_out) == [f"row {row} (MADE-000{row})" for row in range(7)]
+    some = inspect_survey(broken, card, n=2)  # of the others the headers are looked at
+    assert some.left_out == report.left_out
     assert "8 real rows, 7 of them can't be used" in text
     assert "nowhere.fits" in text
     assert "  ... and 2 more" in text

@@ -14,11 +14,12 @@ import numpy as np
 
 from astro_galaxysd.augmentation.result import append_rows
 from astro_galaxysd.conditions.columns import is_synthetic
-from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.errors import ConditionError, OutputError
 from astro_galaxysd.images.codec import ImageFormat, check_images, encode_images
 from astro_galaxysd.images.planes import planes_of
-from astro_galaxysd.images.provenance import RUN_RECORD
+from astro_galaxysd.images.provenance import RUN_RECORD, SYNTHETIC
 from astro_galaxysd.images.sources import image_items, object_array, row_name
+from astro_galaxysd.survey.cells import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 __all__ = ["IMAGE", "Cells", "Cutouts", "NewRowImages", "append_drawn", "find_cutouts", "rehearse_append"]
-
-#: Column of images where none is named.
-IMAGE = "image"
 
 
 #: Cells of the new rows, by column: those of image columns, and those of columns the table may lack.
@@ -46,14 +44,20 @@ class NewRowImages(Protocol):
     def joined(self) -> tuple[str, ...]:
         """Columns of `table` that the caller's table did not have."""
 
-    def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
-        """What the rows of `plan` get for the images (n, H, W, 3) that were drawn for them."""
-
     def check(self, plan: Table) -> None:
         """Refuse what could not be written for the rows of `plan`."""
 
     def blank(self, plan: Table) -> Cells:
-        """The same for blank images, without a file being written."""
+        """Cells with blank images, without a file being written."""
+
+    def looked_at(self, *, seed: int, progress: bool) -> NewRowImages:
+        """The same after all real images were looked at."""
+
+    def measured(self, *, seeing: float, seed: int, anyway: bool) -> NewRowImages:
+        """The same after the real images were measured as far as new ones depend on them."""
+
+    def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
+        """What the rows of `plan` get for what was drawn, (n, H, W, 3); after an interrupt, fewer of them."""
 
     def record(self) -> dict[str, Any]:
         """What the run record says of them."""
@@ -80,19 +84,27 @@ class Cutouts:
     format: ImageFormat | None = None
     joined: tuple[str, ...] = ()
 
+    def check(self, plan: Table) -> None:
+        """Nothing: such images stand in the table itself."""
+
+    def blank(self, plan: Table) -> Cells:
+        """Cells with black images."""
+        size = self.format.size if self.format else (8, 8)
+        return self.cells(plan, np.zeros((len(plan), *size, 3), np.uint8), {}, {})
+
+    def looked_at(self, *, seed: int, progress: bool) -> Cutouts:
+        """Unchanged: all images were looked at when they were found."""
+        return self
+
+    def measured(self, *, seeing: float, seed: int, anyway: bool) -> Cutouts:
+        """Unchanged: nothing of them is asked of new ones but kind, size and codec."""
+        return self
+
     def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
         """Images in the kind, size and codec of the real ones; arrays in a column of objects where there are none."""
         if self.format is None:
             return {}, {self.column: object_array(list(drawn))}
         return {self.column: encode_images(drawn, self.format)}, {}
-
-    def check(self, plan: Table) -> None:
-        """Nothing: such images stand in the table itself."""
-
-    def blank(self, plan: Table) -> Cells:
-        """The same for black images."""
-        size = self.format.size if self.format else (8, 8)
-        return self.cells(plan, np.zeros((len(plan), *size, 3), np.uint8), {}, {})
 
     def record(self) -> dict[str, Any]:
         """Nothing: such images need no description."""
@@ -166,14 +178,45 @@ def append_drawn(
     drawn : ndarray, shape (n, H, W, 3), uint8
     id_column, provenance, record
         As `append_rows`, which also says what is raised.
+
+    Returns
+    -------
+    Table
+        After an interrupt with the finished rows alone; the record says how many.
+
+    Raises
+    ------
+    OutputError
+        If a file can't be written; the error's attribute ``result`` is a table of the rows as they were drawn.
     """
-    options: dict[str, Any] = {"id_column": id_column, "provenance": provenance, "record": record}
-    images, extra = cutouts.cells(plan, drawn, provenance or {}, record or {})
-    result = append_rows(cutouts.table, plan, images, extra=extra, **options)
+    told = dict(record or {})
+    try:
+        images, extra = cutouts.cells(plan, drawn, provenance or {}, told)
+    except OutputError as error:
+        error.result = _drawn_alone(plan, drawn, provenance or {}, told)
+        error.add_note("what was drawn is this error's attribute `result`, a table with the images as they were drawn")
+        raise
+    finished = plan[: len(next(iter((images or extra).values())))]
+    if "parameters" in told:
+        told["parameters"] = {**told["parameters"], "finished": len(finished)}
+    result = append_rows(
+        cutouts.table, finished, images, extra=extra, id_column=id_column, provenance=provenance, record=told
+    )
     for column in cutouts.joined:
         # Not a column of the table that was given: drop_synthetic() takes it away again.
         result.meta[RUN_RECORD]["layout"]["columns"].pop(column, None)
     return result
+
+
+def _drawn_alone(plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Table:
+    """The planned rows with their images as they were drawn, where these could not be kept as the real ones are."""
+    rows = plan.copy()
+    rows[IMAGE] = drawn
+    rows[SYNTHETIC] = np.ones(len(rows), dtype=bool)
+    for name, value in provenance.items():
+        rows[name] = [value] * len(rows)
+    rows.meta[RUN_RECORD] = dict(record)
+    return rows
 
 
 def rehearse_append(cutouts: NewRowImages, plan: Table, *, id_column: str | None = None) -> Table:

@@ -11,16 +11,17 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from astro_galaxysd.augmentation.cutouts import Cells
 from astro_galaxysd.conditions.columns import is_synthetic
 from astro_galaxysd.conditions.seeds import stream
-from astro_galaxysd.errors import UnknownNameError
+from astro_galaxysd.errors import ConditionError, ImageError, UnknownNameError
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.images.provenance import PROMPT, PROMPT_WEIGHTS, SEED, SYNTHETIC
+from astro_galaxysd.images.storage import without_suffix
 from astro_galaxysd.survey.card import Survey
 from astro_galaxysd.survey.cutouts import left_out_records, warn_left_out
 from astro_galaxysd.survey.rows import SurveyRows
@@ -37,6 +38,10 @@ __all__ = ["MATCHES", "SurveyCutouts", "check_match", "find_survey_cutouts", "ne
 MATCHES = ("survey",)
 #: Columns that say what a new row was matched to.
 MATCH_ROW, MATCH_SCALE, MATCH_SEEING = "match_row", "match_scale", "match_seeing"
+#: Rows that a run record names of those that were left out.
+_RECORDED = 1000
+#: Rows whose headers are looked at between two steps of the bar; rows whose pixels are read, as many as are measured.
+_AT_ONCE, _READ = 2000, 500
 
 
 @dataclass(frozen=True)
@@ -48,59 +53,134 @@ class SurveyCutouts:
     table : Table
         Real rows, with the cutouts that were given beside the table.
     rows : SurveyRows
-        The cutouts of the rows.
+        The cutouts of the real rows.
     new : NewCutouts
         Writes cutouts of new rows the way the real ones are kept.
-    matcher : Matcher or None
-        Gives drawn galaxies the survey's size, seeing, noise and sky; None: they are only brought to its size.
+    match : str or None
+        What drawn galaxies are matched to; None: they are only brought to the size of the cutouts.
     joined : tuple of str
         Columns that the caller's table did not have.
+    note : str
+        Which bands stand for which.
     left_out : list of dict
-        ``row``, ``id`` and ``reason`` of the rows whose cutouts can't be used.
+        ``row``, ``id`` and ``reason`` of the rows whose cutouts can't be used; known after `looked_at`.
+    usable : SurveyRows or None
+        The others.
+    matcher : Matcher or None
+        Gives drawn galaxies the survey's size, seeing, noise and sky.
     """
 
     table: Table
     rows: SurveyRows
     new: NewCutouts
-    matcher: Matcher | None = None
+    match: str | None = None
     joined: tuple[str, ...] = ()
+    note: str = ""
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    usable: SurveyRows | None = None
+    matcher: Matcher | None = None
 
-    def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
-        """Cutouts of the new rows, written where the real ones are files, and what each was matched to.
+    def check(self, plan: Table) -> None:
+        """Refuse what could not be written for the rows of `plan`.
 
         Raises
         ------
-        OutputError
-            If a file can't be written; the error's attribute ``drawn`` has all images.
+        ConditionError
+            If columns of the table's own have the names of those that say what was matched.
+        ImageError, OutputError, OutputExistsError
+            As `NewCutouts.check`.
         """
-        matches: list[Matched] = []
-        try:
-            images = self.new.encode(
-                _ids(plan), self._planes(plan, drawn, matches), cards=_cards(plan, provenance), record=record
+        own = {MATCH_ROW, MATCH_SCALE, MATCH_SEEING} & set(self.table.colnames)
+        if self.match and own and SYNTHETIC not in self.table.colnames:
+            raise ConditionError(
+                f"column {min(own)!r} is the table's own, but matched rows keep under that name what they were matched "
+                "to; rename the column"
             )
-        except Exception as error:
-            error.drawn = drawn  # type: ignore[attr-defined]
-            error.add_note(f"this error's attribute `drawn` has the images of the {len(drawn)} rows that were drawn")
-            raise
-        return images, self._facts(matches)
-
-    def check(self, plan: Table) -> None:
-        """Refuse what could not be written for the rows of `plan`; raises as `NewCutouts.check`."""
         self.new.check(_ids(plan))
 
     def blank(self, plan: Table) -> Cells:
-        """The same for empty cutouts; no file is written."""
+        """Empty cutouts; no file is written."""
         images = self.new.blank(_ids(plan))
-        if self.matcher is None:
+        if self.match is None:
             return images, {}
         number = np.zeros(len(plan))
         return images, {MATCH_ROW: np.full(len(plan), "row"), MATCH_SCALE: number, MATCH_SEEING: number}
 
+    def looked_at(self, *, seed: int = 0, progress: bool = False) -> Self:
+        """Look at the headers of all rows, and at the pixels of some.
+
+        Parameters
+        ----------
+        seed : int
+            Chooses the rows whose pixels are read.
+        progress : bool
+            Whether to show a bar where there are many rows.
+
+        Raises
+        ------
+        ImageError
+            If most of the cutouts that were read can't be used: then what was said of them is wrong.
+
+        Warns
+        -----
+        RowsLeftOutWarning
+            If rows can't be used.
+        """
+        reasons = _unusable(self.rows, seed, progress)
+        left_out = left_out_records(self.rows, reasons)
+        warn_left_out(left_out, len(self.rows))
+        usable = self.rows.only([row for row in range(len(self.rows)) if row not in reasons])
+        return replace(self, left_out=left_out, usable=usable)
+
+    def measured(self, *, seeing: float = 0.0, seed: int = 0, anyway: bool = False) -> Self:
+        """Measure what galaxies are matched to, in rows that can be used.
+
+        Parameters
+        ----------
+        seeing : float
+            FWHM of point sources in drawn images, pixels; 0: not known.
+        seed : int
+            Chooses the rows that are measured.
+        anyway : bool
+            Go on where galaxies can't be matched.
+
+        Raises
+        ------
+        MatchError
+            If galaxies can't be matched.
+        """
+        if self.match is None:
+            return self
+        from astro_galaxysd.survey.matching import Matcher
+
+        usable = self.usable or self.rows
+        matcher = Matcher(usable, survey=usable.survey, seeing_drawn=seeing, seed=seed)
+        matcher.check(anyway)
+        return replace(self, matcher=matcher)
+
+    def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
+        """Cutouts of the new rows, written where the real ones are files, and what each was matched to.
+
+        After an interrupt those of the rows that are finished, if there are any.
+
+        Raises
+        ------
+        OutputError
+            If a file can't be written.
+        """
+        matches: list[Matched] = []
+        planes = self._planes(plan, drawn, matches)
+        images = self.new.encode(_ids(plan), planes, cards=_cards(plan, provenance), record=record)
+        return images, self._facts(matches[: len(next(iter(images.values())))])
+
     def record(self) -> dict[str, Any]:
         """What holds for the whole run, JSON-ready."""
-        match = {} if self.matcher is None else {"match": self.matcher.report.as_record()}
-        return {"survey": self.rows.survey.as_record(), "left_out": self.left_out, **match}
+        told: dict[str, Any] = {"survey": self.rows.survey.as_record(), "left_out": self.left_out[:_RECORDED]}
+        if len(self.left_out) > _RECORDED:
+            told["left_out_rows"] = len(self.left_out)
+        if self.note:
+            told["bands"] = self.note
+        return told if self.matcher is None else {**told, "match": self.matcher.report.as_record()}
 
     def _planes(self, plan: Table, drawn: np.ndarray, matches: list[Matched]) -> Iterator[np.ndarray]:
         """Planes of one galaxy after the other; what they were matched to is added to `matches`."""
@@ -116,7 +196,7 @@ class SurveyCutouts:
     def _facts(self, matches: list[Matched]) -> dict[str, Any]:
         if self.matcher is None:
             return {}
-        names = [self.rows.identifier(match.donor) for match in matches]
+        names = [(self.usable or self.rows).identifier(match.donor) for match in matches]
         return {
             MATCH_ROW: np.array(names, dtype=str),
             MATCH_SCALE: np.array([match.scale for match in matches], dtype=np.float64),
@@ -141,7 +221,7 @@ def new_folder(cutouts: str | os.PathLike[str] | None, out: str | os.PathLike[st
     if cutouts is not None or out is None:
         return None if cutouts is None else Path(cutouts)
     path = Path(out)
-    return path.with_name(f"{path.name.split('.')[0] or path.name}_cutouts")
+    return path.with_name(f"{without_suffix(path.name)}_cutouts")
 
 
 def find_survey_cutouts(
@@ -150,13 +230,12 @@ def find_survey_cutouts(
     survey: Survey | None = None,
     *,
     match: str | None = None,
-    seeing: float = 0.0,
-    anyway: bool = False,
-    seed: int = 0,
+    note: str = "",
     folder: Path | None = None,
     overwrite: bool = False,
+    id_column: str | None = None,
 ) -> SurveyCutouts:
-    """Find a survey's cutouts, look at all of their headers, and measure what new ones are matched to.
+    """Find a survey's cutouts; a few of them say what all are like.
 
     Parameters
     ----------
@@ -166,49 +245,46 @@ def find_survey_cutouts(
         As `astro_galaxysd.survey.rows.SurveyRows`.
     match : str, optional
         A name of `MATCHES`.
-    seeing : float
-        FWHM of point sources in drawn images, pixels; 0: not known.
-    anyway : bool
-        Go on where galaxies can't be matched.
-    seed : int
-        Chooses the rows that are measured.
+    note : str
+        Which bands stand for which, for the run record.
     folder : path, optional
         Of new cutouts that are files.
     overwrite : bool
         Whether such files may be replaced.
+    id_column : str, optional
+        Of the names of rows.
 
     Raises
     ------
     ConditionError, ImageError, SurveyError, UnknownNameError
         As `SurveyRows` raises.
-    MatchError
-        If galaxies can't be matched.
-
-    Warns
-    -----
-    RowsLeftOutWarning
-        If rows can't be used.
     """
     real = np.flatnonzero(~is_synthetic(table))
-    rows = SurveyRows(table, images, survey, rows=real.tolist())
-    left_out = left_out_records(rows, rows.unusable())
-    warn_left_out(left_out, len(rows))
+    rows = SurveyRows(table, images, survey, rows=real.tolist(), id_column=id_column)
     new = NewCutouts(rows, folder=folder, overwrite=overwrite)
     beside = new.real_columns()
     joined = table.copy(copy_data=False) if beside else table
     for column, values in beside.items():
         joined[column] = values
-    return SurveyCutouts(
-        joined, rows, new, _matcher(rows, seeing, seed, anyway) if match else None, tuple(beside), left_out
-    )
+    return SurveyCutouts(joined, rows, new, match, tuple(beside), note)
 
 
-def _matcher(rows: SurveyRows, seeing: float, seed: int, anyway: bool) -> Matcher:
-    from astro_galaxysd.survey.matching import Matcher
+def _unusable(rows: SurveyRows, seed: int, progress: bool) -> dict[int, str]:
+    """Rows that can't be used, and why: by the headers of all of them, and the pixels of some."""
+    from tqdm import tqdm
 
-    matcher = Matcher(rows, survey=rows.survey, seeing_drawn=seeing, seed=seed)
-    matcher.check(anyway)
-    return matcher
+    starts = range(0, len(rows), _AT_ONCE)
+    bar = tqdm(starts, desc="cutouts", unit=f"x{_AT_ONCE}", disable=not progress or len(starts) < 2)
+    found: dict[int, str] = {}
+    for start in bar:
+        found |= rows.unusable(range(start, min(start + _AT_ONCE, len(rows))))
+    good = [row for row in range(len(rows)) if row not in found]
+    chosen = np.sort(stream(seed, "looked at").permutation(good)[:_READ]).tolist()
+    read = rows.unusable(chosen, full=True)
+    if 2 * len(read) > len(chosen) or not chosen:
+        named = "; ".join(f"{rows.name(row)}: {reason}" for row, reason in list((read or found).items())[:3])
+        raise ImageError(f"{len(read) + len(found)} of {len(chosen) + len(found)} cutouts can't be used: {named}")
+    return dict(sorted({**found, **read}.items()))
 
 
 def _ids(plan: Table) -> list[str]:

@@ -43,11 +43,12 @@ def choose_outputs(options: argparse.Namespace) -> Outputs:
         If there is something already, or nothing can be written there.
     """
     from astro_galaxysd.images.files import rehearse_path
+    from astro_galaxysd.images.storage import without_suffix
 
     if not options.out:
         raise ConditionError("no output named; give -o FILE, for example -o mergers.parquet")
     table = Path(options.out)
-    sheet = Path(options.sheet) if options.sheet else table.with_name(_without_suffix(table.name) + ".png")
+    sheet = Path(options.sheet) if options.sheet else table.with_name(without_suffix(table.name) + ".png")
     hdus = Path(options.hdus) if options.hdus else None
     named = [path for path in (table, sheet, hdus) if path is not None]
     if len({path.absolute() for path in named}) < len(named):
@@ -58,14 +59,6 @@ def choose_outputs(options: argparse.Namespace) -> Outputs:
     for path in named[1:]:
         rehearse_path(path, options.overwrite)
     return Outputs(table, sheet, hdus, options.overwrite)
-
-
-def _without_suffix(name: str) -> str:
-    from astro_galaxysd.images.storage import FORMATS
-
-    longest_first = sorted((suffix for suffixes in FORMATS.values() for suffix in suffixes if suffix), key=len)[::-1]
-    found = next((suffix for suffix in longest_first if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(found)]
 
 
 def keep_elsewhere(result: Table, out: str) -> str:
@@ -130,7 +123,7 @@ def _write_hdus(new: Table, column: str, survey: Survey | None, path: Path, over
     from astropy.io import fits
 
     from astro_galaxysd.images.files import atomic_path
-    from astro_galaxysd.images.hdu import to_hdus
+    from astro_galaxysd.survey.hdus import to_hdus
 
     with atomic_path(path, overwrite) as partial:
         fits.HDUList([fits.PrimaryHDU(), *to_hdus(new, column, survey=survey)]).writeto(partial, overwrite=True)

@@ -11,6 +11,8 @@ from astro_galaxysd.cli.outputs import SHOWN, Outputs, choose_outputs
 from astro_galaxysd.errors import ConditionError
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+
     from astro_galaxysd.survey.card import Survey
     from astro_galaxysd.survey.sizes import Frame
 
@@ -35,21 +37,20 @@ def run_survey(options: argparse.Namespace) -> int:
     table, survey = read_named_table(options.table), survey_of(options)
     report = inspect_survey(table, survey, options.images, weights=options.weights, n=options.n, rng=options.seed)
     print(report.text())
-    return 0 if outputs is None else _write_cutouts(options, outputs)
+    return 0 if outputs is None else _write_cutouts(table, survey, options, outputs)
 
 
-def _write_cutouts(options: argparse.Namespace, outputs: Outputs) -> int:
+def _write_cutouts(table: Table, survey: Survey | None, options: argparse.Namespace, outputs: Outputs) -> int:
     from astro_galaxysd.images.sheet import contact_sheet
     from astro_galaxysd.images.storage import write_table
     from astro_galaxysd.survey.cutouts import read_cutouts
 
-    survey = survey_of(options)
     framed = _frame(options.weights, survey) if options.framed else False
-    table = read_cutouts(read_named_table(options.table), survey, options.images, framed=framed)
-    write_table(table, outputs.table, overwrite=outputs.overwrite)
-    print(f"table    {outputs.table}  ({len(table)} rows)")
+    cutouts = read_cutouts(table, survey, options.images, framed=framed)
+    write_table(cutouts, outputs.table, overwrite=outputs.overwrite)
+    print(f"table    {outputs.table}  ({len(cutouts)} rows)")
     label = f"{Path(options.table).name}{' in the frame of the weights' if options.framed else ''}"
-    contact_sheet([(label, table["image"][:SHOWN])], outputs.sheet, overwrite=outputs.overwrite)
+    contact_sheet([(label, cutouts["image"][:SHOWN])], outputs.sheet, overwrite=outputs.overwrite)
     print(f"picture  {outputs.sheet}")
     return 0
 

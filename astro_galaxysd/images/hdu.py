@@ -2,8 +2,8 @@
 
 Row 0 of a display image is its top, row 0 of a FITS image its bottom: images are turned over on the way out and
 back on the way in, so that a FITS viewer shows what the picture showed. Planes of display images are stretched
-colours, so there is no BUNIT and no calibration, and CALIB = F says so. Planes of a survey with a declared stretch
-have its unit; drawn ones still say CALIB = F, and those of luminance have no unit.
+colours, so there is no BUNIT and no calibration, and CALIB = F says so. Planes of a survey are those of
+`astro_galaxysd.survey.hdus`, which makes and reads its HDUs by `build_hdus` and `hdu_table`.
 
 What a table keeps beside the pixels of a column ``image``: ``image_wcs``, the text of the WCS cards, and
 ``image_pixel_scale``, arcsec.
@@ -12,7 +12,7 @@ What a table keeps beside the pixels of a column ``image``: ``image_wcs``, the t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,6 @@ from astro_galaxysd.images.provenance import (
     text_of_card,
 )
 from astro_galaxysd.images.sources import image_items, object_array, row_name
-from astro_galaxysd.images.surveyhdu import SurveyPlanes, flat_hdu, hdu_array, survey_pixels, write_survey
 from astro_galaxysd.images.wcs import PIXSCALE, header_of_text, wcs_column, wcs_text
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import Quantity
 
-__all__ = ["from_hdus", "to_hdus"]
+__all__ = ["build_hdus", "from_hdus", "hdu_table", "refuse_paths", "to_hdus"]
 
 #: Columns that name a row, in the order they are looked for.
 ID_COLUMNS = ("id", "row_id", "objid", "dr7objid", "dr8objid", "iauname", "name")
@@ -53,94 +52,97 @@ def to_hdus(
     *,
     pixel_scale: float | Quantity | None = None,
     id_column: str | None = None,
-    survey: SurveyPlanes | None = None,
 ) -> list[ImageHDU]:
-    """Make one ImageHDU for each row of a table.
-
-    Parameters
-    ----------
-    table : Table
-        With an image column of any kind that `astro_galaxysd.images.codec.read_images` reads; provenance columns
-        and the run record in ``meta`` become cards.
-    column : str
-        Name of the image column.
-    pixel_scale : float or Quantity, optional
-        Angular size of a pixel; a float is in arcsec. Card PIXSCALE. Not given: the survey's, else the column
-        ``<column>_pixel_scale``, else no such card.
-    id_column : str, optional
-        Column that names the rows (EXTNAME and ROWID); without it the first of `ID_COLUMNS` that exists.
-    survey : Survey, optional
-        The column holds a survey's planes, arrays (H, W, bands) or (H, W) of any number type, not display images.
+    """Make one ImageHDU of the display image of each row; see `astro_galaxysd.survey.hdus.to_hdus`.
 
     Returns
     -------
     list of ImageHDU
-        Data (3, H, W) uint8, planes red, green, blue; with a survey its planes (bands, H, W), or (H, W), in their own
-        dtype. Row 0 is the bottom of the image. WCS cards of the column ``<column>_wcs`` are written back. To write
-        HDUs: ``fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)``.
+        Data (3, H, W) uint8, planes red, green, blue.
+    """
+    refuse_paths(table, column)
+    items = image_items(table, column)
+    pixels = (read_images(items, rows=[row])[0] for row in range(len(items)))
+    return build_hdus(table, column, map(image_hdu, pixels), _describe, pixel_scale=pixel_scale, id_column=id_column)
+
+
+def build_hdus(
+    table: Table,
+    column: str,
+    hdus: Iterable[ImageHDU],
+    describe: Callable[[ImageHDU, bool], None],
+    *,
+    pixel_scale: float | Quantity | None = None,
+    id_column: str | None = None,
+) -> list[ImageHDU]:
+    """Write into HDUs what the rows of their table say of them.
+
+    Parameters
+    ----------
+    table : Table
+    column : str
+        The image column.
+    hdus : iterable of ImageHDU
+        Pixels of the rows in order, with the structural cards.
+    describe : callable
+        Writes what the pixels are into the header of an HDU; its second argument is whether the row is synthetic.
+    pixel_scale, id_column
+        As of `astro_galaxysd.survey.hdus.to_hdus`.
+
+    Returns
+    -------
+    list of ImageHDU
+        With EXTNAME, ROWID, PIXSCALE, the WCS of the column ``<column>_wcs``, and provenance.
 
     Raises
     ------
     ImageError
-        For an image that can't be read or a pixel scale that is no positive angle.
+        For a pixel scale that is no positive angle.
     UnknownNameError
-        If a column isn't there.
+        If `id_column` isn't there.
     """
-    given = survey.pixel_scale if pixel_scale is None and survey is not None else pixel_scale
-    scales = _row_scales(table, column, _arcsec(given))
+    scales = _row_scales(table, column, _arcsec(pixel_scale))
     ids = _row_ids(table, id_column)
     record = table.meta.get(RUN_RECORD)
     columns = [name for name in {SYNTHETIC, *card_columns().values()} if name in table.colnames]
-    items = _items(table, column, whole=survey is not None)
-    hdus = []
-    for row in range(len(items)):
-        pixels = read_images(items, rows=[row])[0] if survey is None else survey_pixels(items[row], row_name(row))
-        hdu = image_hdu(pixels) if pixels.ndim == 3 else flat_hdu(pixels)
+    built = []
+    for row, hdu in enumerate(hdus):
         provenance = header_cards(
             {name: table[name][row] for name in columns}, record if isinstance(record, Mapping) else None
         )
         _write_header(hdu.header, row, ids[row], scales[row])
         _write_sky(hdu.header, table, wcs_column(column), row)
-        if survey is not None:
-            write_survey(hdu, survey, synthetic=bool(provenance[0][1]))
+        describe(hdu, bool(provenance[0][1]))
         hdu.header.extend(provenance)
-        hdus.append(hdu)
-    return hdus
+        built.append(hdu)
+    return built
 
 
-def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image", *, survey: SurveyPlanes | None = None) -> Table:
-    """Read image HDUs back into a table.
+def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image") -> Table:
+    """Read image HDUs of display images back into a table; see `astro_galaxysd.survey.hdus.from_hdus`."""
+    items = image_items(hdus, column)
+    return hdu_table(items, read_images(items), column)
+
+
+def hdu_table(hdus: Sequence[Any], images: Sequence[np.ndarray], column: str) -> Table:
+    """Make a table of HDUs that were read.
 
     Parameters
     ----------
-    hdus : sequence of image HDUs or HDUList
-        Planes (3, H, W), uint8 or floats in [0, 1]; HDUs of other programs are read too.
+    hdus : sequence of image HDUs
+    images : sequence of ndarray
+        Their pixels, row 0 at the top.
     column : str
-        Name of the image column.
-    survey : Survey, optional
-        The HDUs hold a survey's planes, which are kept as they are.
+        Of the images.
 
     Returns
     -------
     Table
-        `column` (N, H, W, 3) uint8, with a survey (N, H, W, bands) or (N, H, W) in their own dtype (object of arrays
-        where sizes differ), ``id`` (ROWID, else EXTNAME) and, where any HDU has its card, the provenance columns and
-        the run's sampler, steps and guidance, ``<column>_wcs`` and ``<column>_pixel_scale``, masked where a card is
-        missing. The unit of `column` is BUNIT where all HDUs that have one agree.
-
-    Raises
-    ------
-    ImageError
-        For HDUs that hold no three-plane image.
+        As `astro_galaxysd.survey.hdus.from_hdus`.
     """
     from astropy.table import Column, Table
 
-    items = image_items(hdus, column)
-    headers = [hdu_with_pixels(item, row_name(row)).header for row, item in enumerate(items)]
-    if survey is None:
-        images = read_images(items)
-    else:
-        images = [hdu_array(item, row_name(row)) for row, item in enumerate(items)]
+    headers = [hdu_with_pixels(item, row_name(row)).header for row, item in enumerate(hdus)]
     ragged = len({(pixels.shape, pixels.dtype) for pixels in images}) > 1
     table = Table()
     table["id"] = [text_of_card(str(header.get(ROW_ID, header.get("EXTNAME", "")))) for header in headers]
@@ -153,6 +155,23 @@ def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image", *, survey: S
     return table
 
 
+def refuse_paths(table: Table, column: str) -> None:
+    """Refuse a column that holds names of files.
+
+    Raises
+    ------
+    ImageError
+        Names other ways to their images.
+    """
+    values = table[column] if column in table.colnames else ()
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if kind == "U" or (kind == "O" and any(isinstance(item, str | os.PathLike) for item in values)):
+        raise ImageError(
+            f"column {column!r} holds paths of files, which are images outside the table: open them with "
+            "astropy.io.fits, or read them with read_cutouts"
+        )
+
+
 def _write_header(header: Header, row: int, row_id: str | None, scale: float | None) -> None:
     """Cards that every image has."""
     name = row_id if row_id is not None else f"ROW{row}"
@@ -160,10 +179,14 @@ def _write_header(header: Header, row: int, row_id: str | None, scale: float | N
     header["EXTNAME"] = printable
     if row_id is not None:
         header.append(text_card(ROW_ID, row_id, "identifier of the row"))
-    header["CALIB"] = (False, "F: display-stretched colours, no calibration")
     if scale is not None:
         header[PIXSCALE] = (scale, "[arcsec] angular size of a pixel")
-    header["COMMENT"] = "Planes along NAXIS3: red, green, blue."
+
+
+def _describe(hdu: ImageHDU, synthetic: bool) -> None:
+    """Say that the planes are display colours."""
+    hdu.header["CALIB"] = (False, "F: display-stretched colours, no calibration")
+    hdu.header["COMMENT"] = "Planes along NAXIS3: red, green, blue."
 
 
 def _write_sky(header: Header, table: Table, column: str, row: int) -> None:
@@ -173,19 +196,6 @@ def _write_sky(header: Header, table: Table, column: str, row: int) -> None:
     text = table[column][row]
     if not np.ma.is_masked(text) and text is not None and str(text):
         header.extend(header_of_text(str(text)), update=True)
-
-
-def _items(table: Table, column: str, *, whole: bool) -> Any:
-    """Items of the column, refused where they are names of files; `whole` takes a stack of any numbers as it is."""
-    values = table[column] if column in table.colnames else ()
-    kind = getattr(getattr(values, "dtype", None), "kind", "")
-    if kind == "U" or (kind == "O" and any(isinstance(item, str | os.PathLike) for item in values)):
-        raise ImageError(
-            f"column {column!r} holds paths of files, which are images outside the table: open them with "
-            "astropy.io.fits, or read them with read_cutouts"
-        )
-    # (N, H, 3) may be N images of one band and 3 pixels width, which display images never are.
-    return np.ma.asarray(values) if whole and kind in tuple("iuf") else image_items(table, column)
 
 
 def _row_scales(table: Table, column: str, given: float | None) -> list[float | None]:

@@ -67,6 +67,9 @@ _CARDS = (
     ("GUIDANCE", "guidance", "classifier-free guidance scale"),
 )
 
+#: What a generator without weights can't tell: its card is left out.
+_MAY_LACK = (GENERATOR, WEIGHTS, WEIGHTS_REVISION)
+
 
 def software_versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that shape the pixels; nothing is imported for it."""
@@ -158,7 +161,7 @@ def header_cards(row: Mapping[str, Any], record: Mapping[str, Any] | None = None
     parameters = (record or {}).get("parameters", {}) if synthetic else {}
     for keyword, source, comment in _CARDS:
         value = _plain(row.get(source, parameters.get(source)))
-        if value is not None:
+        if value is not None and not (value == "" and source in _MAY_LACK):
             cards.append(text_card(keyword, value, comment) if isinstance(value, str) else (keyword, value, comment))
     version = (record or {}).get("versions", {}).get("astro_galaxysd") if synthetic else None
     if version:

@@ -19,7 +19,7 @@ from astro_galaxysd.images.files import atomic_folder, atomic_path
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["FORMATS", "read_table", "rehearse_writing", "write_table"]
+__all__ = ["FORMATS", "read_table", "rehearse_writing", "without_suffix", "write_table"]
 
 #: Formats and the suffixes that mean them; a name without a suffix is a folder.
 FORMATS = {"fits": (".fits", ".fits.gz", ".fit", ".fit.gz"), "parquet": (".parquet", ".pq"), "folder": ("",)}
@@ -189,3 +189,10 @@ def _format_of(path: Path) -> str:
         if chosen != "folder" and name.endswith(suffixes):
             return chosen
     return "folder" if not path.suffix else path.suffix
+
+
+def without_suffix(name: str) -> str:
+    """Name of a table's file without the suffix that says its format: ``a.v1`` of ``a.v1.fits.gz``."""
+    longest_first = sorted((suffix for suffixes in FORMATS.values() for suffix in suffixes if suffix), key=len)[::-1]
+    found = next((suffix for suffix in longest_first if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(found)]

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from astro_galaxysd.errors import SurveyError
-from astro_galaxysd.images.stretch_base import Stretch, as_planes, number, numbers, observed, per_band, set_checked
+from astro_galaxysd.images.stretch_base import Stretch, number, numbers, observed, per_band, set_checked
 
 __all__ = ["AsinhStretch", "LinearStretch", "LuptonStretch", "Stretch", "make_stretch"]
 
@@ -105,7 +105,7 @@ class LuptonStretch(Stretch):
 
     def invert(self, display: np.ndarray) -> np.ndarray:
         """Bring display values back to planes; see `Stretch.invert`."""
-        values = _lupton_bands(np.clip(as_planes(display), 0.0, 1.0))
+        values = _lupton_bands(np.clip(observed(display), 0.0, 1.0))
         softening, slope = self.stretch / self.Q, LUPTON_FRACTION / np.arcsinh(LUPTON_FRACTION * self.Q)
         height = values.mean(axis=0)
         faint = height < 1e-12 * slope
@@ -154,7 +154,7 @@ class LinearStretch(Stretch):
 
     def invert(self, display: np.ndarray) -> np.ndarray:
         """Bring display values back to planes; see `Stretch.invert`."""
-        return self._fluxes(np.clip(as_planes(display), 0.0, 1.0))
+        return self._fluxes(np.clip(observed(display), 0.0, 1.0))
 
     def _relative(self, planes: np.ndarray) -> np.ndarray:
         """Fluxes with vmin at 0 and vmax at 1."""
@@ -211,7 +211,7 @@ class AsinhStretch(LinearStretch):
 
     def invert(self, display: np.ndarray) -> np.ndarray:
         """Bring display values back to planes; see `Stretch.invert`."""
-        values = np.clip(as_planes(display), 0.0, 1.0)
+        values = np.clip(observed(display), 0.0, 1.0)
         return self._fluxes(self.a * np.sinh(values * np.arcsinh(1.0 / self.a)))
 
 

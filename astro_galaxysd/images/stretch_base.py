@@ -1,4 +1,4 @@
-"""What all stretches share: the base class, their parameters, planes as they take them."""
+"""What all stretches share: the base class, their parameters and how these are checked, planes as they take them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from astro_galaxysd.errors import ImageError, SurveyError
 
-__all__ = ["Stretch", "as_planes", "number", "numbers", "observed", "per_band", "set_checked"]
+__all__ = ["Stretch", "is_number", "number", "numbers", "observed", "per_band", "set_checked"]
 
 
 class Stretch(ABC):
-    """Base of the stretches: `apply`, `invert`, `saturated`, `as_dict`.
+    """Base of the stretches: `apply`, `invert`, `as_dict`.
 
     A subclass is a frozen dataclass with a `kind` of its own and the two methods `apply` and `invert`.
     """
@@ -52,12 +52,12 @@ class Stretch(ABC):
         Parameters
         ----------
         display : ndarray, shape (B, H, W)
-            Values in [0, 1], red first; values beyond are taken as 0 or 1.
+            Values in [0, 1], red first; finite values beyond are taken as 0 or 1.
 
         Returns
         -------
         ndarray, shape (B, H, W), float64
-            Fluxes that `apply` brings to `display` again; NaN stays NaN.
+            Fluxes that `apply` brings to `display` again; NaN for what is not finite.
 
         Raises
         ------
@@ -66,21 +66,6 @@ class Stretch(ABC):
         SurveyError
             If the stretch is for another number of bands.
         """
-
-    def saturated(self, display: np.ndarray) -> np.ndarray:
-        """Pixels whose flux the stretch has lost at the bright end.
-
-        Parameters
-        ----------
-        display : ndarray, shape (B, H, W)
-            Values in [0, 1].
-
-        Returns
-        -------
-        ndarray, shape (H, W), bool
-            True where any band is at 1; `invert` gives a lower limit there.
-        """
-        return np.asarray((as_planes(display) >= 1.0).any(axis=0))
 
     def as_dict(self) -> dict[str, Any]:
         """Parameters with the key ``kind``: what `make_stretch`, a card or a run record takes.
@@ -117,7 +102,7 @@ def number(value: Any, what: str, *, positive: bool = False) -> float:
     SurveyError
         If it is no finite number, or not above 0.
     """
-    if not _is_number(value) or not np.isfinite(value) or (positive and value <= 0):
+    if not is_number(value) or (positive and value <= 0):
         raise SurveyError(f"{what} is {value!r}; give a finite number{' above 0' * positive}")
     return float(value)
 
@@ -180,45 +165,22 @@ def per_band(values: float | tuple[float, ...], what: str, n_bands: int) -> np.n
     return array[:, None, None]
 
 
-def set_checked(stretch: Stretch, /, **values: Any) -> None:
-    """Set checked parameters of a stretch, which is frozen.
+def set_checked(instance: object, /, **values: Any) -> None:
+    """Set checked values of a frozen dataclass.
 
     Parameters
     ----------
-    stretch : Stretch
+    instance : object
         Under construction.
     **values : object
-        Parameters by name.
+        Fields by name.
     """
     for name, value in values.items():
-        object.__setattr__(stretch, name, value)
-
-
-def as_planes(planes: Any) -> np.ndarray:
-    """Check the shape of planes.
-
-    Parameters
-    ----------
-    planes : array_like, shape (B, H, W)
-        Numbers.
-
-    Returns
-    -------
-    ndarray, shape (B, H, W), float64
-
-    Raises
-    ------
-    ImageError
-        For another number of axes.
-    """
-    values = np.asarray(planes, dtype=np.float64)
-    if values.ndim != 3:
-        raise ImageError(f"a stretch takes planes of shape (B, H, W), red first, not {values.shape}; bands come first")
-    return values
+        object.__setattr__(instance, name, value)
 
 
 def observed(planes: Any) -> np.ndarray:
-    """Mark what was not observed.
+    """Check the shape of planes and mark what was not observed.
 
     Parameters
     ----------
@@ -235,10 +197,13 @@ def observed(planes: Any) -> np.ndarray:
     ImageError
         For another number of axes.
     """
-    values = as_planes(planes)
+    values = np.asarray(planes, dtype=np.float64)
+    if values.ndim != 3:
+        raise ImageError(f"a stretch takes planes of shape (B, H, W), red first, not {values.shape}; bands come first")
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _is_number(value: Any) -> bool:
-    """Whether it is an integer or a float, of Python or numpy."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Whether it is a finite integer or float, of Python or numpy."""
+    known = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return known and bool(np.isfinite(value))

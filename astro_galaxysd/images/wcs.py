@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astro_galaxysd.errors import ImageError
+from astro_galaxysd.images.stretch_base import is_number
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["PIXSCALE", "header_of_text", "header_scale", "offset_cards", "wcs_column", "wcs_text"]
+__all__ = ["PIXSCALE", "header_of_text", "header_scale", "offset_cards", "positive_card", "wcs_column", "wcs_text"]
 
 #: Card of the angular size of a pixel in arcsec.
 PIXSCALE = "PIXSCALE"
@@ -82,7 +83,7 @@ def header_scale(header: Header, where: str) -> float | None:
         If the WCS can't be understood or the pixels are not square within 1 %.
     """
     if not _is_celestial(header) or not any(_SIZE.match(keyword) for keyword in header):
-        return _card_scale(header)
+        return positive_card(header, PIXSCALE)
     import warnings
 
     from astropy.wcs import WCS
@@ -107,6 +108,12 @@ def header_scale(header: Header, where: str) -> float | None:
     return float(np.sqrt(height * width))
 
 
+def positive_card(header: Header, keyword: str) -> float | None:
+    """Value of a card; None where there is none, or it is no finite number above 0."""
+    value = header.get(keyword)
+    return float(value) if is_number(value) and value > 0 else None
+
+
 def offset_cards(scale: float, size: tuple[int, int]) -> list[tuple[str, object, str]]:
     """Cards of linear offsets from the centre, for an image without a position.
 
@@ -120,8 +127,10 @@ def offset_cards(scale: float, size: tuple[int, int]) -> list[tuple[str, object,
     Returns
     -------
     list of (keyword, value, comment)
-        PIXSCALE and two linear axes, 0 in the centre of the image; the axes are no celestial ones.
+        PIXSCALE and two linear axes, 0 in the centre of the image; the axes are no celestial ones. The scale has ten
+        digits: of the matrix of a WCS it comes with the errors of its rounding.
     """
+    scale = float(f"{scale:.10g}")
     cards: list[tuple[str, object, str]] = [(PIXSCALE, scale, "[arcsec] angular size of a pixel")]
     for axis, (name, pixels) in enumerate((("X", size[1]), ("Y", size[0])), start=1):
         cards += [
@@ -149,9 +158,3 @@ def _linear(header: Header) -> Header:
             value = card.value.removesuffix("-SIP") if isinstance(card.value, str) else card.value
             out[card.keyword] = value
     return out
-
-
-def _card_scale(header: Header) -> float | None:
-    value = header.get(PIXSCALE)
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value) and value > 0
-    return float(value) if known else None

@@ -17,7 +17,13 @@ __all__ = ["Augmenter", "Embedder", "Evaluator", "Generator", "VoteDialect"]
 
 @runtime_checkable
 class Generator(Protocol):
-    """Draws one image for every row of a conditions table."""
+    """Draws one image for every row of a conditions table.
+
+    A generator may have an attribute ``card``, the `astro_galaxysd.records.WeightCard` of the weights that it draws
+    with. Where `augment_table` is given a generator object, the card tells what those weights were trained on: the
+    table's cutouts are compared with that before anything is drawn, and the seeing of drawn images is known where they
+    are matched to a survey. Without it neither is.
+    """
 
     def generate(self, conditions: Table, *, batch_size: int | None = None) -> ImageBatch:
         """Draw the images.

@@ -140,15 +140,29 @@ def check_bands(survey: Survey, known: tuple[str, ...] = ("i", "r", "g"), weight
             'bands="luminance"'
         )
     if len(survey.bands) != len(known):
+        if isinstance(survey.columns, tuple) and len(survey.columns) > 1:
+            said = "bands=(red, green, blue), columns=(of red, of green, of blue)"
+        else:
+            said = f"bands=(red, green, blue), planes=({names}), the order of all planes in a cutout"
         raise SurveyError(
-            f"{draws}; the survey has {len(survey.bands)} bands, {names}. Choose three, red first, and name all planes "
-            f"of a cutout in its order: bands=(red, green, blue), planes=({names})"
+            f"{draws}; the survey has {len(survey.bands)} bands, {names}. Choose three, red first: {said}"
         )
     if survey.bands == known:
         return ""
     if sorted(survey.bands) == sorted(known):
         raise SurveyError(
-            f"{draws}; bands={survey.bands} would show {survey.bands[0]} as red. Declare bands={known}, and the order "
-            f"of the planes in a cutout as planes={survey.planes or survey.bands}"
+            f"{draws}; bands={survey.bands} would show {survey.bands[0]} as red. Declare bands={known}, "
+            f"{_in_order(survey, known)}"
         )
     return f"{draws}; the survey's {names} stand for them"
+
+
+def _in_order(survey: Survey, known: tuple[str, ...]) -> str:
+    """Where the bands are once they are declared in another order."""
+    if isinstance(survey.columns, tuple) and len(survey.columns) > 1:
+        column = dict(zip(survey.bands, survey.columns, strict=True))
+        return f"and their columns in the same order: columns={tuple(column[band] for band in known)}"
+    planes = f"and the order of the planes in a cutout: planes={survey.planes or survey.bands}"
+    if survey.columns is None and survey.planes is None:
+        planes += "; with a column for each band name the columns in the order of the bands instead"
+    return planes

@@ -34,12 +34,13 @@ import numpy as np
 
 from astro_galaxysd.errors import ImageError, SurveyError
 from astro_galaxysd.images.stretch import Stretch, make_stretch
+from astro_galaxysd.images.stretch_base import number, set_checked
 from astro_galaxysd.survey.bands import LUMINANCE, check_bands, check_planes, make_bands, make_columns, say_bands
 from astro_galaxysd.survey.card_values import (
+    make_folder,
     make_names,
     make_pixel_scale,
     make_psf,
-    make_saturation,
     make_unit,
     psf_record,
     read_quantity,
@@ -48,7 +49,7 @@ from astro_galaxysd.survey.card_values import (
 if TYPE_CHECKING:
     from astropy.units import Quantity
 
-__all__ = ["LUMINANCE", "Survey", "check_bands", "read_survey"]
+__all__ = ["Survey", "check_bands", "read_survey"]
 
 #: Dither of grey levels, either way: below a half, so that rounding gives the level back.
 DITHER = 0.499
@@ -112,13 +113,15 @@ class Survey:
 
     def __post_init__(self) -> None:
         """Check all and bring it to one form."""
-        _set(self, bands=make_bands(self.bands), folder=os.fspath(self.folder), name=str(self.name))
-        _set(self, planes=None if self.planes is None else make_names("planes", self.planes))
-        _set(self, columns=make_columns(self.columns))
+        set_checked(self, bands=make_bands(self.bands), folder=make_folder(self.folder), name=str(self.name))
+        set_checked(self, planes=None if self.planes is None else make_names("planes", self.planes))
+        set_checked(self, columns=make_columns(self.columns))
         check_planes(self.bands, self.columns, self.planes)
-        _set(self, stretch=None if self.stretch is None else make_stretch(self.stretch))
-        _set(self, pixel_scale=make_pixel_scale(self.pixel_scale))
-        _set(self, psf=make_psf(self.psf), unit=make_unit(self.unit), saturation=make_saturation(self.saturation))
+        set_checked(self, stretch=None if self.stretch is None else make_stretch(self.stretch))
+        set_checked(self, pixel_scale=make_pixel_scale(self.pixel_scale))
+        set_checked(self, psf=make_psf(self.psf), unit=make_unit(self.unit))
+        if self.saturation is not None:
+            set_checked(self, saturation=number(self.saturation, "saturation"))
 
     def __eq__(self, other: object) -> bool:
         """Whether all values are equal, those of a PSF image too."""
@@ -236,12 +239,14 @@ def read_survey(source: Survey | Mapping[str, Any] | str | os.PathLike[str]) -> 
     Raises
     ------
     SurveyError
-        If the card can't be read or is no TOML, a key is unknown or a value is wrong.
+        If `source` is none of them, the card can't be read or is no TOML, a key is unknown or a value is wrong.
     """
     if isinstance(source, Survey):
         return source
     if isinstance(source, Mapping):
         return _survey(dict(source), "")
+    if not isinstance(source, str | os.PathLike):
+        raise SurveyError(f"a survey is a Survey, a mapping or the path of a card, not {source!r}; give one of them")
     path = Path(source)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -266,9 +271,3 @@ def _survey(content: dict[str, Any], where: str) -> Survey:
         return Survey(**content)
     except SurveyError as error:
         raise SurveyError(f"{where}{error}") from error
-
-
-def _set(survey: Survey, **values: Any) -> None:
-    """Set checked values of the frozen survey."""
-    for name, value in values.items():
-        object.__setattr__(survey, name, value)

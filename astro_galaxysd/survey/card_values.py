@@ -14,7 +14,7 @@ from astro_galaxysd.errors import SurveyError
 if TYPE_CHECKING:
     from astropy.units import Quantity
 
-__all__ = ["make_names", "make_pixel_scale", "make_psf", "make_saturation", "make_unit", "psf_record", "read_quantity"]
+__all__ = ["make_folder", "make_names", "make_pixel_scale", "make_psf", "make_unit", "psf_record", "read_quantity"]
 
 
 def make_names(what: str, names: Any) -> tuple[str, ...]:
@@ -42,6 +42,28 @@ def make_names(what: str, names: Any) -> tuple[str, ...]:
     if len(set(listed)) < len(listed):
         raise SurveyError(f"{what} {listed} has a name twice; give each once")
     return tuple(str(name) for name in listed)
+
+
+def make_folder(folder: Any) -> str:
+    """Check the folder where relative paths start.
+
+    Parameters
+    ----------
+    folder : str or path
+        Empty: that of the process.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    SurveyError
+        If it is no path.
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise SurveyError(f"folder is {folder!r}; give the path where relative paths of files start, or leave it out")
+    return os.fspath(folder)
 
 
 def make_pixel_scale(value: float | str | Quantity | None, what: str = "pixel_scale") -> float | None:
@@ -99,9 +121,14 @@ def make_psf(psf: Any) -> float | Quantity | str | np.ndarray | None:
     if isinstance(psf, (str, os.PathLike)):
         width = read_quantity(psf) if isinstance(psf, str) else None
         return os.fspath(psf) if width is None else _width(float(width.value) if not str(width.unit) else width)
-    if psf is None or np.ndim(psf) == 0:
+    if psf is None or np.isscalar(psf) or getattr(psf, "ndim", None) == 0:
         return None if psf is None else _width(psf)
-    image = np.asarray(psf, dtype=np.float64)
+    try:
+        image = np.asarray(psf, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SurveyError(
+            f"psf is {type(psf).__name__} ({error}); give a FWHM in arcsec, a FITS file or an image (H, W) of numbers"
+        ) from error
     if image.ndim != 2 or not np.all(np.isfinite(image)) or image.sum() <= 0:
         raise SurveyError(f"psf is an array of shape {image.shape}; give (H, W) of a star, finite, its sum above 0")
     return image
@@ -137,31 +164,6 @@ def make_unit(unit: Any) -> str | None:
             "electron / s, adu or MJy / sr"
         ) from error
     return str(unit)
-
-
-def make_saturation(value: Any) -> float | None:
-    """Check the pixel value of saturation.
-
-    Parameters
-    ----------
-    value : float, optional
-        In the unit of the planes.
-
-    Returns
-    -------
-    float or None
-
-    Raises
-    ------
-    SurveyError
-        If it is no finite number.
-    """
-    if value is None:
-        return None
-    known = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not known or not np.isfinite(value):
-        raise SurveyError(f"saturation is {value!r}; give the pixel value at and above which pixels are saturated")
-    return float(value)
 
 
 def psf_record(psf: Any) -> float | str | None:

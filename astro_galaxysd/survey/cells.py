@@ -17,16 +17,8 @@ import numpy as np
 from astro_galaxysd.errors import ConditionError, ImageError, UnknownNameError
 from astro_galaxysd.images.planes import is_hdu
 from astro_galaxysd.images.sources import image_items
-from astro_galaxysd.survey.files import (
-    Location,
-    Pixels,
-    array_pixels,
-    file_kind,
-    hdu_pixels,
-    locate,
-    read_file,
-    read_picture,
-)
+from astro_galaxysd.survey.files import PICTURES, Location, file_kind, locate, read_file, read_picture
+from astro_galaxysd.survey.pixels import Pixels, array_pixels, hdu_pixels
 from astro_galaxysd.survey.values import band_names
 
 if TYPE_CHECKING:
@@ -38,7 +30,6 @@ __all__ = ["IMAGE", "Cell", "CutoutColumn", "find_columns", "holds_files", "open
 
 #: Column of cutouts where none is named.
 IMAGE = "image"
-_PICTURES = (b"\xff\xd8", b"\x89PNG")
 #: No path is longer, on the systems that the package runs on.
 _LONGEST_PATH = 4096
 
@@ -89,7 +80,7 @@ class Cell:
     def read(self, *, pixels: bool = True) -> Pixels:
         """Read the cutout, or what is known of it without its pixels; errors as in `astro_galaxysd.survey.files`."""
         if self.place is not None:
-            return read_file(self.place, self.where, pixels=pixels)
+            return read_file(self.place, self.where, pixels=pixels, kind=self.kind)
         if self.kind == "encoded":
             return read_picture(bytes(self.item), self.where, pixels=pixels)
         if self.kind == "hdu":
@@ -203,7 +194,8 @@ def _column(table: Table, given: Any, name: str, band: str = "") -> CutoutColumn
     """One column of the table, or cutouts given beside it."""
     if isinstance(given, str):
         if given not in table.colnames:
-            raise UnknownNameError("image column", given, table.colnames, "Name the column that holds the cutouts.")
+            hint = "Name the column of the cutouts with images=, or the card's columns."
+            raise UnknownNameError("image column", given, table.colnames, hint)
         return CutoutColumn(given, _values(table[given]), band=band)
     if name in table.colnames:
         raise ConditionError(f"images were given twice: images= and the table's column {name!r}; drop one of them")
@@ -228,7 +220,7 @@ def _values(items: Any) -> Any:
     if (
         isinstance(items, np.ndarray)
         and items.dtype.kind == "S"
-        and np.asarray(items)[:1].tobytes().startswith(_PICTURES)
+        and np.asarray(items)[:1].tobytes().startswith(PICTURES)
     ):
         # Refused with the way out: such a column loses the end of an encoded image.
         return image_items(np.asarray(items), IMAGE)
@@ -245,7 +237,7 @@ def path_text(item: Any) -> str | None:
     """Text of a path; None where the cell is something else."""
     if isinstance(item, str | os.PathLike):
         return os.fspath(item).strip() if isinstance(item, str) else str(Path(item))
-    if not isinstance(item, bytes) or item.startswith(_PICTURES) or len(item) > _LONGEST_PATH:
+    if not isinstance(item, bytes) or item.startswith(PICTURES) or len(item) > _LONGEST_PATH:
         return None
     try:
         text = item.decode()

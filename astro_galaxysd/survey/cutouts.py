@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from astro_galaxysd.errors import ImageError, RowsLeftOutWarning
 from astro_galaxysd.images.codec import fit_size
+from astro_galaxysd.images.provenance import RUN_RECORD
 from astro_galaxysd.survey.card import Survey, read_survey
 from astro_galaxysd.survey.cells import IMAGE
 from astro_galaxysd.survey.rows import SurveyRows
@@ -35,7 +36,6 @@ def read_cutouts(
     images: Any = None,
     *,
     image_column: str = IMAGE,
-    limit: int | None = None,
     framed: Frame | bool = False,
 ) -> Table:
     """Read a survey's cutouts as the display images that its stretch makes of them.
@@ -51,8 +51,6 @@ def read_cutouts(
         Where the cutouts are, as for `astro_galaxysd.survey.rows.SurveyRows`.
     image_column : str
         Column of the result that gets the display images; one of that name is replaced.
-    limit : int, optional
-        Stop when so many rows were read.
     framed : Frame or bool
         Bring each galaxy to the size and place that weights draw it at, True: that of the weights that ship; rows
         without a galaxy in the middle are left out.
@@ -61,8 +59,8 @@ def read_cutouts(
     -------
     Table
         The rows whose cutouts can be read, in order: all columns, and `image_column`, shape (n, H, W, 3), uint8. A
-        cutout of another size than most is scaled to that, uncut along its shorter side. ``meta["galaxysd_left_out"]``
-        lists the others: ``row``, ``id``, ``reason``.
+        cutout of another size than most (`SurveyRows.size`) is scaled to that, uncut along its shorter side.
+        ``meta["galaxysd_left_out"]`` lists the others: ``row``, ``id``, ``reason``.
 
     Warns
     -----
@@ -77,24 +75,25 @@ def read_cutouts(
         If the survey or the columns are not as declared.
     """
     rows = SurveyRows(table, images, read_survey(Survey() if survey is None else survey))
-    frame = _frame(framed, rows.survey)
-    shown: dict[int, np.ndarray] = {}
-    reasons: dict[int, str] = {}
-    for row in range(len(rows)):
-        if limit is not None and len(shown) >= limit:
-            break
-        try:
-            shown[row] = _display(rows, row, frame)
-        except ImageError as error:
-            reasons[row] = rows.reason(row, error)
+    shown, images, reasons = _shown_images(rows, _frame(framed, rows.survey))
     left_out = left_out_records(rows, reasons)
-    if not shown:
+    if images is None:
         raise ImageError(f"no cutout can be read: {_first_of(left_out)}")
-    warn_left_out(left_out, len(shown) + len(left_out))
-    result = table[rows.table_rows[list(shown)]]
-    result[image_column] = _stacked(list(shown.values()))
+    warn_left_out(left_out, len(rows))
+    result = _other_columns(table, image_column)[rows.table_rows[shown]]
+    at = table.colnames.index(image_column) if image_column in table.colnames else None
+    result.add_column(images, at, image_column, copy=False)
     result.meta[LEFT_OUT] = left_out
+    _keep_when_synthetic_rows_are_dropped(result, image_column)
     return result
+
+
+def _keep_when_synthetic_rows_are_dropped(table: Table, column: str) -> None:
+    """Tell the layout of an augmented table's real rows that they have display images now."""
+    layout = table.meta.get(RUN_RECORD, {}).get("layout")
+    if layout is not None:
+        table.meta[RUN_RECORD] = copy.deepcopy(table.meta[RUN_RECORD])
+        table.meta[RUN_RECORD]["layout"]["columns"][column] = {"dtype": "|u1", "masked": False}
 
 
 def left_out_records(rows: SurveyRows, reasons: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -145,25 +144,40 @@ def _frame(framed: Frame | bool, survey: Survey) -> Frame | None:
     return (DISPLAY_FRAME if survey.stretch is None else FLUX_FRAME) if framed else None
 
 
-def _display(rows: SurveyRows, row: int, frame: Frame | None) -> np.ndarray:
-    """Display image (H, W, 3) of a row."""
-    planes: np.ndarray | None = rows.planes(row)
-    if frame is not None and planes is not None:
-        from astro_galaxysd.survey.framing import framed_planes
+def _shown_images(rows: SurveyRows, frame: Frame | None) -> tuple[list[int], np.ndarray | None, dict[int, str]]:
+    """Rows that can be shown, their images in one array (None if there are none), reasons of the others."""
+    from astro_galaxysd.survey.shown import each_shown
 
-        planes = framed_planes(planes, frame, row)
-    if planes is None:
-        raise ImageError(f"{rows.name(row)}: no galaxy was found in the middle of the cutout")
-    return rows.survey.display(planes)
+    size = None if frame is None else (frame.side, frame.side)
+    images: np.ndarray | None = None
+    shown: list[int] = []
+    reasons: dict[int, str] = {}
+    for row, image, reason, _ in each_shown(rows, frame):
+        if image is None:
+            reasons[row] = reason
+            continue
+        if images is None:
+            # One array from the start: the images of a survey need not fit into memory twice.
+            images = np.empty((len(rows), *(size or _size(rows) or image.shape[:2]), 3), np.uint8)
+        images[len(shown)] = fit_size(image[np.newaxis], images.shape[1:3])[0]
+        shown.append(row)
+    return shown, None if images is None else images[: len(shown)], reasons
 
 
-def _stacked(images: list[np.ndarray]) -> np.ndarray:
-    """One array of all, those of another size than most scaled to it."""
-    size = Counter(image.shape[:2] for image in images).most_common(1)[0][0]
-    out = np.empty((len(images), *size, 3), np.uint8)
-    for row, image in enumerate(images):
-        out[row] = fit_size(image[np.newaxis], size)[0]
-    return out
+def _size(rows: SurveyRows) -> tuple[int, int] | None:
+    """Size of most rows; None where none of those that tell it can be read."""
+    try:
+        return rows.size
+    except ImageError:
+        return None
+
+
+def _other_columns(table: Table, column: str) -> Table:
+    """The table without a column, whose rows are not copied in vain."""
+    others = table.copy(copy_data=False)
+    if column in others.colnames:
+        others.remove_column(column)
+    return others
 
 
 def _first_of(left_out: Iterable[Mapping[str, Any]]) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 
 from astro_galaxysd.errors import ConditionError, ImageError, WeightsError
 from astro_galaxysd.images.files import atomic_path
-from astro_galaxysd.survey.sizes import Frame
+from astro_galaxysd.survey.sizes import DISPLAY_FRAME, FLUX_FRAME, Frame
 
 __all__ = [
     "COLOUR",
@@ -38,7 +38,6 @@ __all__ = [
     "as_grey",
     "distances",
     "make_domain",
-    "outside",
     "read_domain",
     "tints",
     "write_domain",
@@ -56,8 +55,6 @@ _INSIDE = 0.99
 FEWEST = 100
 #: Light in grey levels below which a tint says nothing: the softening of its logarithms.
 _SOFTENING = 2.0
-#: R90 of a galaxy in fluxes over that in display values: medians of 200 SDSS cutouts, 23.4 and 33.5 px, Lupton Q = 8.
-_FLUX_RADIUS = 0.70
 _BLOCK = 256
 _FACTS = ("bands", "survey", "radius", "seeing", "image_size", "embedder", "revision")
 
@@ -111,9 +108,17 @@ class Domain:
         ----------
         stretched : bool
             Whether they are measured in fluxes, from which a stretch makes display images; there they are smaller.
+
+        Returns
+        -------
+        Frame
+            Where the record has no radius that of the weights that ship, in proportion to `image_size`. A radius in
+            fluxes is that in display values times the ratio of `astro_galaxysd.survey.sizes.FLUX_FRAME` to
+            `DISPLAY_FRAME`.
         """
-        usual = Frame().radius / _FLUX_RADIUS  # that of the weights that ship
-        radius = (self.radius or usual) * (_FLUX_RADIUS if stretched else 1.0)
+        radius = self.radius or DISPLAY_FRAME.radius * self.image_size / DISPLAY_FRAME.side
+        if stretched:
+            radius *= FLUX_FRAME.radius / DISPLAY_FRAME.radius
         return Frame(radius=radius, side=self.image_size)
 
 
@@ -187,11 +192,6 @@ def _distances(numbers: np.ndarray, kept: np.ndarray) -> np.ndarray:
         near = np.partition(square, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
         found[start : start + _BLOCK] = np.sqrt(np.maximum(near, 0)).mean(axis=1)
     return found
-
-
-def outside(far: np.ndarray, domain: Domain, kind: str = COLOUR) -> np.ndarray:
-    """Whether cutouts at distances `far`, shape (n,), are farther out than 99 % of held-out ones; (n,) bool."""
-    return np.asarray(np.asarray(far) > domain.limit(kind))
 
 
 def tints(images: np.ndarray) -> np.ndarray:

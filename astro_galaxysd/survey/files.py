@@ -1,4 +1,4 @@
-"""One cutout that is read: a FITS file, a JPEG or PNG, an HDU or an array, as planes with the top row first.
+"""One cutout in a file, FITS, JPEG or PNG, read as planes with the top row first.
 
 A path may choose an extension: ``"a.fits[SCI]"``, ``"a.fits[SCI,2]"``, ``"a.fits[1]"``; without one the first HDU
 with pixels counts. Files compressed with gzip or bzip2 and tile-compressed ones are read as they are. What a file is
@@ -8,39 +8,30 @@ shows in its first bytes, not in its name.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from astro_galaxysd.errors import ImageError
 from astro_galaxysd.images.encoded import Encoding, decode_image, encode_image, huffman_tables, open_image
-from astro_galaxysd.images.planes import hdu_with_pixels
+from astro_galaxysd.survey.pixels import Pixels, hdu_pixels, header_pixels
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
-__all__ = [
-    "Location",
-    "Pixels",
-    "array_pixels",
-    "file_kind",
-    "grey_encoding",
-    "hdu_pixels",
-    "locate",
-    "read_file",
-    "read_picture",
-]
+__all__ = ["PICTURES", "Location", "file_kind", "grey_encoding", "locate", "read_file", "read_picture"]
 
 _EXTENSION = re.compile(r"(?P<path>.+)\[(?P<name>[^\[\]]+)\]\Z")
-_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-_FITS = (b"SIMPLE  =", b"\x1f\x8b", b"BZh")
+#: What JPEG and PNG start with.
+PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_PLAIN = b"SIMPLE  ="
+_FITS = (_PLAIN, b"\x1f\x8b", b"BZh")
+_BLOCK = 2880  # bytes; FITS files are filled up to a multiple
 #: What astropy, zlib and numpy raise on damaged files.
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, AttributeError)
 
@@ -78,31 +69,6 @@ class Location:
             raise ImageError(f"{where}: no extension [{self.extension}] in the file; it has {known}") from error
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """One cutout as it is kept.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (planes, height, width).
-    dtype : dtype
-        Of the pixels as they are kept.
-    values : ndarray or None
-        Shape `shape`, row 0 at the top; None where only the header was read.
-    header : Header or None
-        Of the HDU.
-    picture : bool
-        JPEG or PNG.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    values: np.ndarray | None = None
-    header: Header | None = None
-    picture: bool = False
-
-
 def locate(text: str | os.PathLike[str], folder: str | os.PathLike[str] = "") -> Location:
     """Path and extension of a table's cell; relative paths start at `folder`.
 
@@ -126,23 +92,25 @@ def file_kind(path: Path, where: str) -> str:
     ImageError
         If there is no such file, it can't be opened, or it is neither.
     """
-    if not path.exists():
-        raise ImageError(f"{where}: no file {str(path)!r}; correct the path, or folder= where relative paths start")
     try:
         with path.open("rb") as stream:
             start = stream.read(16)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise ImageError(
+            f"{where}: no file {str(path)!r}; correct the path, or folder= where relative paths start"
+        ) from error
     except OSError as error:
         raise ImageError(
             f"{where}: {str(path)!r} can't be opened ({error.strerror}); check that it is a file and may be read"
         ) from error
     if start.startswith(_FITS):
         return "fits"
-    if start.startswith(_PICTURES):
+    if start.startswith(PICTURES):
         return "picture"
     raise ImageError(f"{where}: {str(path)!r} is no image, it starts with {start!r}; give FITS, JPEG or PNG files")
 
 
-def read_file(place: Location, where: str, *, pixels: bool = True) -> Pixels:
+def read_file(place: Location, where: str, *, pixels: bool = True, kind: str | None = None) -> Pixels:
     """Read a file, or only its header.
 
     Parameters
@@ -152,6 +120,8 @@ def read_file(place: Location, where: str, *, pixels: bool = True) -> Pixels:
         Names the row in messages.
     pixels : bool
         Whether to read the pixels too.
+    kind : str, optional
+        What `file_kind` said of it, where it was asked already.
 
     Returns
     -------
@@ -162,12 +132,15 @@ def read_file(place: Location, where: str, *, pixels: bool = True) -> Pixels:
     ImageError
         If the file is missing, unreadable, truncated, no image, has no such extension or no pixels.
     """
-    if file_kind(place.path, where) == "picture":
+    if (kind or file_kind(place.path, where)) == "picture":
         if place.extension:
             raise ImageError(f"{where}: {place.path.name!r} is no FITS file and has no extension {place.extension!r}")
         return read_picture(place.path.read_bytes(), where, pixels=pixels)
     from astropy.io import fits
 
+    plain = None if pixels else _plain_header(place, where)
+    if plain is not None:
+        return plain
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -191,7 +164,7 @@ def read_picture(data: bytes, where: str, *, pixels: bool = True) -> Pixels:
     if grey is not None:
         height, width = grey.height, grey.width
         values = _loaded(grey, where) if pixels else None
-        return Pixels((1, height, width), np.dtype(np.uint8), values, picture=True)
+        return Pixels((1, height, width), np.dtype(np.uint8), values, picture=True, flat=True)
     if pixels:
         values = np.moveaxis(decode_image(data, where), -1, 0)
         return Pixels((3, *values.shape[1:]), values.dtype, values, picture=True)
@@ -212,62 +185,42 @@ def grey_encoding(data: bytes) -> Encoding:
     return Encoding("JPEG", tables=tables, progressive=progressive, optimize=optimize)
 
 
-def hdu_pixels(item: Any, where: str, *, pixels: bool = True) -> Pixels:
-    """Read an image HDU, or the first one with pixels of an HDUList.
+def _plain_header(place: Location, where: str) -> Pixels | None:
+    """What is known of an uncompressed file whose primary HDU is the cutout and whole; None where astropy must open it.
 
-    Returns
-    -------
-    Pixels
-        Planes along the third axis; further axes must have length 1.
-
-    Raises
-    ------
-    ImageError
-        If it has no pixels, or an image has other than two or three axes.
+    It takes a quarter of the time of `astropy.io.fits.open`, and the headers of a long table are all looked at.
     """
-    hdu = hdu_with_pixels(item, where)
-    axes = tuple(int(hdu.header[f"NAXIS{axis}"]) for axis in range(int(hdu.header["NAXIS"]), 0, -1))
-    shape = tuple(axes[-3:]) if not set(axes[:-3]) - {1} else axes
-    shape = (1, *shape) if len(shape) == 2 else shape
-    if len(shape) != 3 or 0 in shape:
-        raise ImageError(f"{where}: an HDU of shape {axes}; an image (H, W) or planes (bands, H, W) are needed")
-    dtype, header = _header_dtype(hdu.header), hdu.header
-    if not pixels:
-        return Pixels((shape[0], shape[1], shape[2]), dtype, header=header)
-    values = np.asarray(hdu.data).reshape(shape)[:, ::-1]
-    return Pixels((shape[0], shape[1], shape[2]), dtype, values, header)
+    from astropy.io import fits
+
+    if place.extension not in ("", "0"):
+        return None
+    try:
+        with place.path.open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if stream.read(len(_PLAIN)) != _PLAIN:
+                return None
+            stream.seek(0)
+            header = fits.Header.fromfile(stream)
+            end = stream.tell()
+            stream.seek(0)
+            structure = _structure(stream.read(_BLOCK), header)
+            found = replace(header_pixels(structure, where), header=header)
+            size = math.prod(found.shape) * abs(int(structure["BITPIX"])) // 8
+            whole = end + -(-size // _BLOCK) * _BLOCK <= os.fstat(stream.fileno()).st_size
+    except _DAMAGE:  # ImageError is a ValueError
+        return None
+    return found if whole else None
 
 
-def array_pixels(item: np.ndarray, where: str) -> Pixels:
-    """Planes of an array (H, W) or (H, W, bands), row 0 at the top; masked pixels stay masked.
+def _structure(block: bytes, header: Any) -> Any:
+    """The cards that say what the pixels are: FITS has them first, numbers in columns 11 to 30.
 
-    Raises
-    ------
-    ImageError
-        If it has no pixels, other than two or three axes, or holds no numbers.
+    The whole header where pixels are scaled: those numbers may stand anywhere.
     """
-    values = item[..., np.newaxis] if item.ndim == 2 else item
-    if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "iuf":
-        raise ImageError(
-            f"{where}: an array of {item.dtype} and shape {item.shape}; an image (H, W) or (H, W, bands) of numbers is "
-            "needed"
-        )
-    planes = np.moveaxis(values, -1, 0)
-    return Pixels((planes.shape[0], planes.shape[1], planes.shape[2]), planes.dtype, planes)
-
-
-def _header_dtype(header: Header) -> np.dtype[Any]:
-    """Dtype that astropy gives the pixels."""
-    from astropy.io.fits.hdu.image import BITPIX2DTYPE
-
-    plain = np.dtype(BITPIX2DTYPE[header["BITPIX"]])
-    zero, scale = header.get("BZERO", 0), header.get("BSCALE", 1)
-    if plain.kind == "f" or (zero == 0 and scale == 1 and "BLANK" not in header):
-        big_endian: np.dtype[Any] = plain.newbyteorder(">")
-        return big_endian
-    if scale == 1 and zero == 2 ** (8 * plain.itemsize - 1) and plain.kind == "i":
-        return np.dtype(f">u{plain.itemsize}")
-    return np.dtype(np.float32 if plain.itemsize <= 2 else np.float64)
+    if any(keyword in header for keyword in ("BZERO", "BSCALE", "BLANK")):
+        return header
+    cards = {block[at : at + 8].decode().rstrip(): block[at + 10 : at + 30] for at in range(0, 10 * 80, 80)}
+    return {keyword: int(value) for keyword, value in cards.items() if re.fullmatch(r"BITPIX|NAXIS\d*", keyword)}
 
 
 def _grey(data: bytes) -> Image.Image | None:

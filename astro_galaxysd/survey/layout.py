@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ from astro_galaxysd.images.codec import TOLERANCE
 from astro_galaxysd.images.encoded import Encoding, read_encoding
 from astro_galaxysd.images.planes import hdu_with_pixels
 from astro_galaxysd.survey.files import grey_encoding
+from astro_galaxysd.survey.values import band_names
 
 if TYPE_CHECKING:
+    from astro_galaxysd.survey.card import Survey
     from astro_galaxysd.survey.cells import Cell
     from astro_galaxysd.survey.rows import SurveyRows
 
-__all__ = ["FitsHdu", "Layout", "find_layouts"]
+__all__ = ["FitsHdu", "Layout", "check_undrawn", "find_layouts"]
 
 #: Readable rows that show how most are kept.
 _LOOK_AT = 32
@@ -150,6 +153,26 @@ def find_layouts(rows: SurveyRows) -> tuple[tuple[Layout, ...], tuple[int, ...]]
     ), files
 
 
+def check_undrawn(survey: Survey, layouts: Iterable[Layout]) -> None:
+    """Refuse whole numbers where planes of new rows stay empty.
+
+    Raises
+    ------
+    ImageError
+        Names the planes.
+    """
+    bands = band_names(survey)
+    undrawn = [name for name in survey.planes or () if name not in bands]
+    for layout in layouts:
+        scaled = layout.hdus and layout.hdus[layout.number].scaling[-1:] not in ((), (None,))
+        if undrawn and np.dtype(layout.dtype).kind in "iu" and not scaled:
+            raise ImageError(
+                f"planes {', '.join(undrawn)} of new rows are not drawn and stay empty, which "
+                f"{np.dtype(layout.dtype).name} pixels can't say; convert the cutouts to float32, or keep the bands "
+                f"{', '.join(bands)} alone"
+            )
+
+
 def _files(cells: list[Cell]) -> tuple[int, ...]:
     """Number of each cell's file, counted in the order of the cells."""
     paths = [str(number) if cell.place is None else str(cell.place.path) for number, cell in enumerate(cells)]
@@ -161,10 +184,8 @@ def _describe(cell: Cell) -> Layout:
     """Layout of one cell."""
     pixels = cell.read(pixels=False)
     layout = Layout(cell.kind, pixels.shape, pixels.dtype.str, cell=_cell_type(cell.item))
-    if cell.kind == "array":
-        return replace(layout, flat=cell.item.ndim == 2)
-    if cell.kind == "hdu":
-        return replace(layout, flat=int(hdu_with_pixels(cell.item, cell.where).header["NAXIS"]) == 2)
+    if cell.kind in ("array", "hdu"):
+        return replace(layout, flat=pixels.flat)
     if cell.place is None:
         return replace(layout, encoding=_encoding(bytes(cell.item), cell.where, pixels.shape[0]))
     suffix = _SUFFIX.search(cell.place.path.name)

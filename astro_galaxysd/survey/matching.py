@@ -12,7 +12,7 @@ Not added: photon noise of the galaxy, and sources beyond the drawn frame. Pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = ["Cutouts", "Matched", "Matcher", "estimate_seeing"]
 #: Width of a star in display values over that in fluxes: 340 stars of 80 to 120 grey levels in training cutouts.
 _STRETCHED = 1.3
 _SIDE = 128  # of the images that `seeing_drawn` is told for
+_CANDIDATES = 1
 _ROUNDS = 5
 _NEAR = 0.01  # R90 reached over wanted, less 1
 _REACH = 1.15  # a scale is at most so far from the ratio of the radii, blurring taken into account
@@ -86,6 +87,16 @@ class Matched:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class _Donor:
+    """A real row's size, shape and sky."""
+
+    row: int
+    r90: float
+    axis_ratio: float
+    sky: Sky
+
+
 class Matcher:
     """Measure a survey's real cutouts, and make drawn galaxies like them.
 
@@ -117,19 +128,19 @@ class Matcher:
         self._widening = _STRETCHED if survey.stretch is None else 1.0
         self._seeing_drawn = seeing_drawn * self._widening
         chosen = np.sort(np.random.default_rng([seed, 0]).permutation(len(rows))[:n_measured])
-        measured: list[tuple[int, float, Sky]] = []
+        measured: list[_Donor] = []
         stars: list[float] = []
         left_out = {}
         for row in map(int, chosen):
             try:
-                r90, sky, found = self._measure(row)
+                donor, found = self._measure(row)
             except GalaxySDError as error:
                 left_out[rows.name(row)] = str(error).removeprefix(f"{rows.name(row)}: ")
                 continue
-            measured.append((row, r90, sky))
+            measured.append(donor)
             stars += found
-        skies = share_directions([sky for _, _, sky in measured])
-        self._donors = [(row, r90, sky) for (row, r90, _), sky in zip(measured, skies, strict=True)]
+        skies = share_directions([donor.sky for donor in measured])
+        self._donors = [replace(donor, sky=sky) for donor, sky in zip(measured, skies, strict=True)]
         self._seeing = self._find_seeing(stars, int(chosen[0]) if len(chosen) else None)
         self.report = self._make_report(left_out)
 
@@ -170,26 +181,27 @@ class Matcher:
         if not self._donors:
             raise MatchError("no real cutout could be measured; `check` says why")
         rng = np.random.default_rng([self._seed, 1, seed])
-        row, wanted, sky = self._donors[int(rng.integers(len(self._donors)))]
         planes = self._survey.from_display(drawn, rng)
-        new_sky = draw_sky(sky, self._rows.size, rng)
         galaxy = find_galaxy(planes)
         note = "" if galaxy else "no galaxy found in the drawn image"
         galaxy = galaxy or _whole_image(planes, self._radius * drawn.shape[0] / _SIDE)
-        image, placed, scale, reached = self._fit(cut_out(planes, galaxy), galaxy.r90, drawn.shape[0], wanted, sky,
-                                                  new_sky)  # fmt: skip
+        candidates = [self._donors[number] for number in rng.integers(len(self._donors), size=_CANDIDATES)]
+        donor = min(candidates, key=lambda one: abs(one.axis_ratio - galaxy.axis_ratio))
+        wanted, new_sky = donor.r90, draw_sky(donor.sky, self._rows.size, rng)
+        image, placed, scale, reached = self._fit(cut_out(planes, galaxy), galaxy.r90, drawn.shape[0], donor, new_sky)
         note = note or ("" if abs(reached / wanted - 1) < 0.1 else f"R90 {reached:.1f} px instead of {wanted:.1f} px")
         known = self._seeing.fwhm is not None and self._seeing_drawn > 0
         ratio = placed.fwhm / self._seeing.fwhm if known and self._seeing.fwhm else float("nan")
-        return Matched(self._finish(image, sky), row, self._rows.name(row), scale, wanted, reached, ratio, note)
+        name = self._rows.name(donor.row)
+        return Matched(self._finish(image, donor.sky), donor.row, name, scale, wanted, reached, ratio, note)
 
     @property
     def _radius(self) -> float:
         """R90 of drawn galaxies at 128 px."""
         return (DISPLAY_FRAME if self._survey.stretch is None else FLUX_FRAME).radius
 
-    def _measure(self, row: int) -> tuple[float, Sky, list[float]]:
-        """R90, sky and widths of stars of a real row."""
+    def _measure(self, row: int) -> tuple[_Donor, list[float]]:
+        """Size and sky of a real row, and the widths of its stars."""
         planes = self._rows.planes(row)
         galaxy = find_galaxy(planes)
         if galaxy is None:
@@ -197,7 +209,8 @@ class Matcher:
         sky = measure_sky(planes, galaxy.sources)
         limit = self._survey.saturation if self._survey.stretch is not None else 0.99
         saturated = None if limit is None else (np.nan_to_num(planes) >= limit).any(axis=0)
-        return galaxy.r90, sky, [] if self._survey.psf is not None else find_stars(galaxy, saturated)
+        stars = [] if self._survey.psf is not None else find_stars(galaxy, saturated)
+        return _Donor(row, galaxy.r90, galaxy.axis_ratio, sky), stars
 
     def _find_seeing(self, stars: Sequence[float], row: int | None) -> Seeing:
         """The survey's seeing in the values that are matched."""
@@ -214,12 +227,12 @@ class Matcher:
             notes.append(
                 "no stretch is declared: galaxies are blurred and added to the sky in display values, an approximation"
             )
-        skies = [sky for _, _, sky in self._donors]
+        skies = [donor.sky for donor in self._donors]
         bands = ("luminance",) if self._survey.luminance else tuple(self._survey.bands)
         return MatchReport(
             n_rows=len(self._donors),
             left_out=left_out,
-            sizes=np.array([r90 for _, r90, _ in self._donors]),
+            sizes=np.array([donor.r90 for donor in self._donors]),
             level=np.array([sky.level for sky in skies]),
             noise=np.array([sky.rms for sky in skies]),
             bands=bands,
@@ -230,16 +243,17 @@ class Matcher:
         )
 
     def _fit(
-        self, cutting: Cutting, r90: float, side: int, wanted: float, sky: Sky, new_sky: np.ndarray
+        self, cutting: Cutting, r90: float, side: int, donor: _Donor, new_sky: np.ndarray
     ) -> tuple[np.ndarray, Placed, float, float]:
         """The scale at which R90 measured in the finished image is the wanted one; the best of a few rounds."""
         tried: list[tuple[float, float]] = []
         best: tuple[np.ndarray, Placed, float, float] | None = None
+        wanted = donor.r90
         first = scale = wanted / r90
         for _ in range(_ROUNDS):
             scale = float(np.clip(scale, first / _REACH, first * _REACH))
             placed = place_light(cutting, scale, self._rows.size, self._seeing_drawn * side / _SIDE, self._seeing)
-            image = placed.light + _with_less_noise(new_sky, sky, placed.variance)
+            image = placed.light + _with_less_noise(new_sky, donor.sky, placed.variance)
             found = find_galaxy(image)
             reached = found.r90 if found else float("nan")
             if best is None or not abs(best[3] - wanted) <= abs(reached - wanted):
@@ -295,7 +309,7 @@ def _whole_image(planes: np.ndarray, r90: float) -> Galaxy:
     segment = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2) <= r90
     level = np.median(planes[:, ~segment], axis=1)
     light = (planes - level[:, None, None]).mean(axis=0)
-    return Galaxy(segment, segment.astype(np.int32), (width - 1) / 2, (height - 1) / 2, r90 / 2, r90,
+    return Galaxy(segment, segment.astype(np.int32), (width - 1) / 2, (height - 1) / 2, r90 / 2, r90, 1.0,
                   float(light[segment].sum()), level, light)  # fmt: skip
 
 

@@ -1,19 +1,23 @@
-"""What was found in a survey's cutouts, as plain lines."""
+"""What is found in a survey's cutouts, and that as plain lines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from astro_galaxysd.errors import ImageError, MatchError, MatchWarning
 from astro_galaxysd.images.stretch import Stretch
 from astro_galaxysd.survey.card import Survey
+from astro_galaxysd.survey.rows import SurveyRows
 from astro_galaxysd.survey.verdict import DomainReport
 
 if TYPE_CHECKING:
     from astro_galaxysd.survey.match_report import MatchReport
 
-__all__ = ["SurveyReport"]
+__all__ = ["SurveyReport", "by_name", "first_scale", "try_match"]
 
 _NAMED = 5
 _KINDS = {
@@ -92,3 +96,70 @@ def _stretch_card(stretch: Stretch) -> list[str]:
     """A stretch as a card has it."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in stretch.as_dict().items()}
     return ["[stretch]", *(f"{name} = {value!r}".replace("'", '"') for name, value in values.items())]
+
+
+def by_name(*parts: tuple[SurveyRows, Mapping[int, str]]) -> dict[str, str]:
+    """Reasons why rows can't be used, by their names.
+
+    Parameters
+    ----------
+    *parts : tuple of SurveyRows and dict of int to str
+        Rows of one table, and of some of them the reason, as `SurveyRows.unusable` gives it.
+
+    Returns
+    -------
+    dict of str to str
+        In the order of the table.
+    """
+    named = {int(rows.table_rows[row]): (rows.name(row), why) for rows, found in parts for row, why in found.items()}
+    return dict(named[row] for row in sorted(named))
+
+
+def first_scale(rows: SurveyRows, unusable: Container[int] = ()) -> float | None:
+    """Pixel scale in arcsec of the first row that can be read and says it; None where none does.
+
+    Parameters
+    ----------
+    rows : SurveyRows
+    unusable : container of int
+        Rows that are known to be unreadable.
+    """
+    for row in range(len(rows)):
+        with suppress(ImageError):
+            scale = None if row in unusable else rows.pixel_scale(row)
+            if scale is not None:
+                return scale
+    return None
+
+
+def try_match(rows: SurveyRows, seeing: float, seed: int) -> tuple[MatchReport | None, str]:
+    """Measure what galaxies would be matched to.
+
+    Parameters
+    ----------
+    rows : SurveyRows
+    seeing : float
+        FWHM of point sources in drawn images, pixels; 0: not known.
+    seed : int
+        Of the run.
+
+    Returns
+    -------
+    report : MatchReport or None
+        None where nothing can be measured.
+    fault : str
+        What speaks against matching; empty if nothing does.
+    """
+    from astro_galaxysd.survey.matching import Matcher
+
+    report = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MatchWarning)
+        try:
+            matcher = Matcher(rows, survey=rows.survey, seeing_drawn=seeing, seed=seed)
+            report = matcher.report
+            matcher.check(False)
+        except (MatchError, ImageError) as error:
+            return report, f"not possible: {error}"
+    partly = "; ".join(str(warning.message) for warning in caught)
+    return report, f"possible, but {partly}" if partly else ""

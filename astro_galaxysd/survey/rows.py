@@ -7,6 +7,7 @@ without one they are display values in [0, 1].
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,16 +19,16 @@ from astro_galaxysd.conditions.columns import find_id_column, texts
 from astro_galaxysd.errors import ImageError, SurveyError
 from astro_galaxysd.images.hdu import ID_COLUMNS
 from astro_galaxysd.images.sources import row_name
-from astro_galaxysd.images.wcs import header_of_text, header_scale, wcs_column
+from astro_galaxysd.images.wcs import header_of_text, header_scale, positive_card, wcs_column
 from astro_galaxysd.survey.card import Survey
 from astro_galaxysd.survey.cells import Cell, CutoutColumn, find_columns, open_cell, path_text
 from astro_galaxysd.survey.files import locate
-from astro_galaxysd.survey.values import check_pixels, pixel_values
+from astro_galaxysd.survey.values import check_pixels, check_sizes, differ, pixel_values, unit_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from astro_galaxysd.survey.files import Pixels
+    from astro_galaxysd.survey.pixels import Pixels
 
 __all__ = ["SurveyRows"]
 
@@ -52,6 +53,8 @@ class SurveyRows:
         What the cutouts are; by default display images of bands i, r, g.
     rows : sequence of int, optional
         Rows of the table that take part, in this order; all by default. Row numbers below count these.
+    id_column : str, optional
+        Of the names of rows; by default one called ``id``, ``objid`` or the like.
 
     Attributes
     ----------
@@ -70,7 +73,13 @@ class SurveyRows:
     """
 
     def __init__(
-        self, table: Table, images: Any = None, survey: Survey | None = None, *, rows: Sequence[int] | None = None
+        self,
+        table: Table,
+        images: Any = None,
+        survey: Survey | None = None,
+        *,
+        rows: Sequence[int] | None = None,
+        id_column: str | None = None,
     ) -> None:
         self.survey = Survey() if survey is None else survey
         self.columns: tuple[CutoutColumn, ...] = find_columns(table, images, self.survey)
@@ -83,13 +92,27 @@ class SurveyRows:
                 "each band; drop planes="
             )
         self._table = table
-        id_column = find_id_column(table)
-        self._id_column = id_column or next((name for name in ID_COLUMNS if name in table.colnames), None)
-        self._most: tuple[str, tuple[int, int]] | None = None
+        known = find_id_column(table, id_column)
+        self._id_column = known or next((name for name in ID_COLUMNS if name in table.colnames), None)
+        self._most: tuple[str, tuple[int, int], str] | None = None
 
     def __len__(self) -> int:
         """Number of rows that take part."""
         return len(self.table_rows)
+
+    def only(self, rows: Sequence[int]) -> SurveyRows:
+        """The same cutouts, of these rows alone; `kind` and `size` stay what most of all have.
+
+        Raises
+        ------
+        ImageError
+            If there are no rows.
+        """
+        if len(rows) == 0:
+            raise ImageError("there are no cutouts: no row is left; give at least one")
+        part = copy.copy(self)
+        part.table_rows = self.table_rows[np.asarray(rows, dtype=np.int64)]
+        return part
 
     @property
     def kind(self) -> str:
@@ -145,41 +168,24 @@ class SurveyRows:
         where = self.name(row)
         several = len(self.columns) > 1
         parts = [self._pixels(cell, read=True) for cell in self.cells(row)]
-        _check_sizes(parts, self.columns, where)
+        check_sizes(parts, self.columns, where)
         values = np.concatenate([pixel_values(pixels, self.survey, where, one_band=several) for pixels in parts])
         if not np.isfinite(values).any():
             raise ImageError(f"{where} has no finite pixel (all are NaN or masked); remove the row")
         return values
 
-    def pixel_scale(self, row: int, *, needed: bool = False) -> float | None:
-        """Angular size of a row's pixels.
-
-        Parameters
-        ----------
-        row : int
-        needed : bool
-            Whether to raise where nothing says it.
-
-        Returns
-        -------
-        float or None
-            Arcsec: of the survey, else by the WCS of the row's header (or its card PIXSCALE).
+    def pixel_scale(self, row: int) -> float | None:
+        """Angular size of a row's pixels, arcsec: of the survey, else by the header's WCS or PIXSCALE; None if unknown.
 
         Raises
         ------
         ImageError
-            If the pixels are not square, or nothing says their size and `needed` is true.
+            If the cutout can't be read, the WCS can't be understood, or the pixels are not square.
         """
         if self.survey.pixel_scale is not None:
             return float(self.survey.pixel_scale)
         header = self.header(row)
-        scale = None if header is None else header_scale(header, self.name(row))
-        if scale is None and needed:
-            raise ImageError(
-                f"{self.name(row)}: nothing says the size of its pixels, it has no WCS; declare pixel_scale= in arcsec "
-                "for the survey"
-            )
-        return scale
+        return None if header is None else header_scale(header, self.name(row))
 
     def header(self, row: int) -> Any:
         """Header of a row's first band; of an array, that of the column ``<column>_wcs``. None where there is none."""
@@ -192,17 +198,24 @@ class SurveyRows:
         return header_of_text(text) if text else None
 
     def saturation(self, row: int) -> float | None:
-        """Value at and above which pixels are saturated: of the survey, else the header's SATURATE; None if unknown."""
-        if self.survey.saturation is not None:
-            return float(self.survey.saturation)
-        header = self.header(row)
-        value = None if header is None else header.get("SATURATE")
-        return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+        """Value of a row's planes at and above which pixels are saturated.
 
-    def saturated(self, row: int) -> int:
-        """Number of a row's pixels that are saturated in any band; 0 where no saturation is known."""
-        level = self.saturation(row)
-        return 0 if level is None else int((self.planes(row) >= level).any(axis=0).sum())
+        Returns
+        -------
+        float or None
+            Of the survey, else the lowest SATURATE of the headers of its bands; None if unknown. Without a stretch
+            planes are display values, of which a header says nothing.
+
+        Raises
+        ------
+        ImageError
+            If a header is needed and the cutout can't be read.
+        """
+        if self.survey.saturation is not None or self.survey.stretch is None:
+            return self.survey.saturation
+        headers = [cell.read(pixels=False).header for cell in self.cells(row) if cell.kind in ("fits", "hdu")]
+        levels = [positive_card(header, "SATURATE") for header in headers if header is not None]
+        return min((level for level in levels if level is not None), default=None)
 
     def unusable(
         self, rows: Iterable[int] | None = None, *, full: bool = False, same_size: bool = True
@@ -228,7 +241,7 @@ class SurveyRows:
         size = self._majority()[1] if same_size else None
         for row in range(len(self)) if rows is None else rows:
             try:
-                found = self.planes(row).shape[1:] if full else self._described(row)[1]
+                found = self.planes(row).shape[1:] if full else self._described(row, check_unit=True)[1]
                 if size is not None and found != size:
                     raise ImageError(
                         f"{found[0]}x{found[1]} pixels where most are {size[0]}x{size[1]}; cut all to one size"
@@ -238,7 +251,7 @@ class SurveyRows:
         return reasons
 
     def reason(self, row: int, error: Exception) -> str:
-        """Message of an error about a row, without the row's name."""
+        """Message of an error about a row, without its name."""
         return str(error).removeprefix(self.name(row)).removeprefix(":").strip()
 
     def cells(self, row: int) -> list[Cell]:
@@ -248,9 +261,8 @@ class SurveyRows:
 
     def paths(self, row: int) -> list[Path]:
         """Files of a row's cutout, which need not exist; empty where it is no file."""
-        at, folder = int(self.table_rows[row]), self.survey.folder
-        texts_of_row = (path_text(column.items[at]) for column in self.columns)
-        return [locate(text, folder).path for text in texts_of_row if text]
+        texts_of_row = (path_text(column.items[int(self.table_rows[row])]) for column in self.columns)
+        return [locate(text, self.survey.folder).path for text in texts_of_row if text]
 
     def looked_at(self) -> list[int]:
         """Up to 200 rows, evenly spaced, from which is told what most rows are."""
@@ -263,14 +275,20 @@ class SurveyRows:
         check_pixels(pixels, self.survey, cell.where, one_band=several, planes_last=last)
         return pixels
 
-    def _described(self, row: int) -> tuple[str, tuple[int, int]]:
-        """Kind and size of a row, by its headers."""
+    def _described(self, row: int, *, check_unit: bool = False) -> tuple[str, tuple[int, int], str]:
+        """Kind, size and unit of a row, by its headers; another unit than most rows have is a fault if asked."""
         cells = self.cells(row)
         parts = [self._pixels(cell, read=False) for cell in cells]
-        _check_sizes(parts, self.columns, self.name(row))
-        return cells[0].kind, parts[0].shape[1:]
+        check_sizes(parts, self.columns, self.name(row))
+        unit = unit_of(parts[0])
+        most = self._majority()[2] if check_unit else ""
+        if unit and most and differ(unit, most):
+            raise ImageError(
+                f"{self.name(row)}: unit {unit!r} (BUNIT) where most have {most!r}; bring all cutouts to one unit"
+            )
+        return cells[0].kind, parts[0].shape[1:], unit
 
-    def _majority(self) -> tuple[str, tuple[int, int]]:
+    def _majority(self) -> tuple[str, tuple[int, int], str]:
         if self._most is None:
             found, reasons = [], []
             for row in self.looked_at():
@@ -281,17 +299,6 @@ class SurveyRows:
             if not found:
                 more = f" ... and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
                 raise ImageError(f"no cutout can be used: {'; '.join(reasons[:_NAMED])}{more}")
-            kind, size = (Counter(part).most_common(1)[0][0] for part in zip(*found, strict=True))
-            self._most = (kind, size)
+            kind, size, unit = (Counter(part).most_common(1)[0][0] for part in zip(*found, strict=True))
+            self._most = (kind, size, unit)
         return self._most
-
-
-def _check_sizes(parts: Sequence[Pixels], columns: Sequence[CutoutColumn], where: str) -> None:
-    """Refuse bands of different sizes."""
-    for pixels, column in zip(parts, columns, strict=True):
-        if pixels.shape[1:] != parts[0].shape[1:]:
-            (height, width), (first_height, first_width) = pixels.shape[1:], parts[0].shape[1:]
-            raise ImageError(
-                f"{where}: band {column.band} is {height}x{width} pixels where band {columns[0].band} is "
-                f"{first_height}x{first_width}; resample the bands to one grid"
-            )

@@ -1,24 +1,46 @@
-"""Cutouts as they are compared with those that weights were trained on: display images of one size.
+"""A survey's cutouts as display images: as they are, or with the galaxy at the place and size that weights draw it at.
 
-In: rows of a survey, the record of a training set. Out: images; and how many rows have none, and why.
+In: rows of a survey, a frame. Out: an image of each row, or why there is none.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.errors import ImageError
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.survey.domain import Domain
-from astro_galaxysd.survey.framing import framed_planes
 from astro_galaxysd.survey.rows import SurveyRows
+from astro_galaxysd.survey.sizes import Frame, find_galaxy, frame_planes
 
-__all__ = ["Shown", "show_rows"]
+__all__ = ["ShownRow", "ShownRows", "each_shown", "framed_planes", "show_rows"]
 
 
-class Shown(NamedTuple):
+class ShownRow(NamedTuple):
+    """One row.
+
+    Parameters
+    ----------
+    row : int
+    image : ndarray, shape (H, W, 3), uint8, or None
+    reason : str
+        Why there is no image; empty where there is one.
+    lost : bool
+        The cutout can be read, but no galaxy in its middle can be brought to the frame.
+    """
+
+    row: int
+    image: np.ndarray | None
+    reason: str = ""
+    lost: bool = False
+
+
+class ShownRows(NamedTuple):
     """Display images of rows.
 
     Parameters
@@ -27,7 +49,7 @@ class Shown(NamedTuple):
     lost : int
         Rows without a galaxy in the middle that could be brought to the frame.
     left_out : list of str
-        Why other rows can't be read.
+        Why other rows can't be read, with their names.
     """
 
     images: list[np.ndarray]
@@ -35,7 +57,38 @@ class Shown(NamedTuple):
     left_out: list[str]
 
 
-def show_rows(rows: SurveyRows, domain: Domain, *, framed: bool) -> Shown:
+def each_shown(rows: SurveyRows, frame: Frame | None = None) -> Iterator[ShownRow]:
+    """Make the display images of rows, one at a time.
+
+    Parameters
+    ----------
+    rows : SurveyRows
+    frame : Frame, optional
+        Bring each galaxy to it.
+
+    Yields
+    ------
+    ShownRow
+        For every row in order; images are not brought to one size.
+    """
+    for row in range(len(rows)):
+        try:
+            planes: np.ndarray | None = rows.planes(row)
+        except ImageError as error:
+            yield ShownRow(row, None, rows.reason(row, error))
+            continue
+        try:
+            planes = planes if frame is None or planes is None else framed_planes(planes, frame)
+        except ImageError as error:
+            yield ShownRow(row, None, str(error), lost=True)
+            continue
+        if planes is None:
+            yield ShownRow(row, None, "no galaxy was found in the middle of the cutout", lost=True)
+        else:
+            yield ShownRow(row, rows.survey.display(planes))
+
+
+def show_rows(rows: SurveyRows, domain: Domain, *, framed: bool) -> ShownRows:
     """Make display images of all rows at the size that was trained on.
 
     Parameters
@@ -47,20 +100,60 @@ def show_rows(rows: SurveyRows, domain: Domain, *, framed: bool) -> Shown:
 
     Returns
     -------
-    Shown
+    ShownRows
     """
-    frame, side = domain.frame(stretched=rows.survey.stretch is not None), (domain.image_size,) * 2
-    shown = Shown([], 0, [])
-    for row in range(len(rows)):
-        try:
-            planes: np.ndarray | None = rows.planes(row)
-        except ImageError as error:
-            shown.left_out.append(str(error))
-            continue
-        if framed and planes is not None:
-            planes = framed_planes(planes, frame, row)
-        if planes is None:
-            shown = shown._replace(lost=shown.lost + 1)
+    frame = domain.frame(stretched=rows.survey.stretch is not None) if framed else None
+    images, lost, left_out = [], 0, []
+    for shown in each_shown(rows, frame):
+        if shown.image is not None:
+            images.append(fit_size(shown.image[np.newaxis], (domain.image_size,) * 2)[0])
+        elif shown.lost:
+            lost += 1
         else:
-            shown.images.append(fit_size(rows.survey.display(planes)[np.newaxis], side)[0])
-    return shown
+            left_out.append(f"{rows.name(shown.row)}: {shown.reason}")
+    return ShownRows(images, lost, left_out)
+
+
+def framed_planes(planes: np.ndarray, frame: Frame) -> np.ndarray | None:
+    """Bring a galaxy to a frame; what the cutout does not cover gets pixels of its sky, in another order.
+
+    A black border would be unlike anything that was trained on, and weights that learn from it would draw it. The order
+    follows from the pixels themselves, so that a cutout looks the same wherever it stands in a table.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (B, H, W)
+    frame : Frame
+
+    Returns
+    -------
+    ndarray, shape (B, side, side), or None
+        None where no galaxy is in the middle.
+
+    Raises
+    ------
+    ImageError
+        As `astro_galaxysd.survey.sizes.find_galaxy`.
+    """
+    framed = frame_planes(planes, frame)
+    return None if framed is None else _covered(framed, _seed(planes))
+
+
+def _seed(planes: np.ndarray) -> int:
+    """A number in [0, 2**63) that depends on the pixels alone."""
+    pixels = np.ascontiguousarray(planes, dtype="<f8")
+    return int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:8], "big") >> 1
+
+
+def _covered(planes: np.ndarray, seed: int) -> np.ndarray:
+    """Planes with pixels of their own sky, shuffled, where nothing was observed; as they are where no sky was seen."""
+    missing = ~np.isfinite(planes).all(axis=0)
+    galaxy = find_galaxy(planes) if missing.any() else None
+    if galaxy is None:
+        return planes
+    sky = planes[:, (galaxy.sources == 0) & ~missing]
+    if not sky.size:
+        return planes
+    filled = planes.copy()
+    filled[:, missing] = sky[:, stream(seed, "border").integers(0, sky.shape[1], int(missing.sum()))]
+    return filled

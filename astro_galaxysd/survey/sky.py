@@ -4,8 +4,8 @@ Noise of real cutouts is correlated from pixel to pixel (resampling, drizzling, 
 by faint sources, and cut at black in display images. A new sky is a Gaussian random field :math:`z_b(x)` put through
 the row's own quantile function :math:`g_b` (a Gaussian copula, or NORTA: Cario & Nelson 1997): its distribution is
 the row's, clipping and skew included, and no pixel is copied. With the Hermite coefficients
-:math:`c_{b,n} = E[g_b(z) He_n(z)] / \sqrt{n!}` of the standardised :math:`g_b`, fields of correlation :math:`\rho` become
-skies of correlation
+:math:`c_{b,n} = E[g_b(z) He_n(z)] / \sqrt{n!}` of the standardised :math:`g_b`, fields of correlation :math:`\rho`
+become skies of correlation
 
 .. math:: r_{ab}(\rho) = \sum_{n \ge 1} c_{a,n} c_{b,n} \rho^n .
 
@@ -53,7 +53,8 @@ class Sky:
     Parameters
     ----------
     level, rms : ndarray, shape (B,), float64
-        Away from the halos of sources, median and standard deviation after sigma clipping (3), in the unit of the cutout.
+        Away from the halos of sources, median and standard deviation after sigma clipping (3), in the unit of the
+        cutout.
     quantiles : ndarray, shape (B, 161), float64
         Values at the normal scores -4 to 4; pixels beyond 5 rms are left out.
     gradient : ndarray, shape (B, 2), float64
@@ -96,7 +97,7 @@ def measure_sky(planes: np.ndarray, sources: np.ndarray) -> Sky:
         If fewer than `FEWEST_PIXELS` pixels are sky.
     """
     values = np.asarray(planes, dtype=np.float64)
-    missing = ~np.isfinite(values).all(axis=0)
+    missing = np.asarray(~np.isfinite(values).all(axis=0))
     seen, away = _sky_pixels((np.asarray(sources) != 0) | _faint(values, missing), missing)
     gradient = _gradient(values, seen)
     values = values - _plane(gradient, missing.shape)
@@ -201,7 +202,7 @@ def _gradient(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 def _plane(gradient: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The gradients as images, (B, H, W), 0 in the middle."""
-    return np.tensordot(gradient, np.stack(_axes(shape)), 1)
+    return np.asarray(np.tensordot(gradient, np.stack(_axes(shape)), 1))
 
 
 def _axes(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -346,7 +347,7 @@ def _roots(correlation: np.ndarray, box: tuple[int, int]) -> np.ndarray:
     from scipy.fft import irfft2, rfft2
 
     rows, columns = (np.arange(-LAGS, LAGS + 1) % side for side in box)
-    lags = np.ix_(*map(range, correlation.shape[:2]), rows, columns)
+    lags = np.ix_(*(np.arange(bands) for bands in correlation.shape[:2]), rows, columns)
     target = np.zeros((*correlation.shape[:2], *box))
     target[lags] = correlation
     trial = target.copy()

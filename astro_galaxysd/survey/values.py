@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +13,10 @@ from astro_galaxysd.images.codec import TOLERANCE
 
 if TYPE_CHECKING:
     from astro_galaxysd.survey.card import Survey
-    from astro_galaxysd.survey.files import Pixels
+    from astro_galaxysd.survey.cells import CutoutColumn
+    from astro_galaxysd.survey.pixels import Pixels
 
-__all__ = ["band_names", "check_pixels", "chosen_planes", "pixel_values"]
+__all__ = ["band_names", "check_pixels", "check_sizes", "chosen_planes", "differ", "pixel_values", "unit_of"]
 
 
 def check_pixels(pixels: Pixels, survey: Survey, where: str, *, one_band: bool = False, planes_last: bool) -> None:
@@ -47,6 +49,30 @@ def check_pixels(pixels: Pixels, survey: Survey, where: str, *, one_band: bool =
             f"{where}: pixels of dtype {pixels.dtype.name}{_unit_seen(pixels)}; without a stretch they must be uint8, "
             "or floats in [0, 1]: declare stretch= (`galaxysd survey` suggests one)"
         )
+
+
+def check_sizes(parts: Sequence[Pixels], columns: Sequence[CutoutColumn], where: str) -> None:
+    """Refuse bands of different sizes.
+
+    Parameters
+    ----------
+    parts : sequence of Pixels
+    columns : sequence of CutoutColumn
+        Of each of them.
+    where : str
+        Names the row in messages.
+
+    Raises
+    ------
+    ImageError
+    """
+    for pixels, column in zip(parts, columns, strict=True):
+        if pixels.shape[1:] != parts[0].shape[1:]:
+            (height, width), (first_height, first_width) = pixels.shape[1:], parts[0].shape[1:]
+            raise ImageError(
+                f"{where}: band {column.band} is {height}x{width} pixels where band {columns[0].band} is "
+                f"{first_height}x{first_width}; resample the bands to one grid"
+            )
 
 
 def pixel_values(pixels: Pixels, survey: Survey, where: str, *, one_band: bool = False) -> np.ndarray:
@@ -124,16 +150,21 @@ def _check_bands(pixels: Pixels, survey: Survey, where: str, one_band: bool, pla
 
 
 def _check_unit(pixels: Pixels, survey: Survey, where: str) -> None:
-    found = "" if pixels.header is None else str(pixels.header.get("BUNIT", ""))
-    if survey.unit and found and _differ(found, survey.unit):
+    found = unit_of(pixels)
+    if survey.unit and found and differ(found, survey.unit):
         raise ImageError(
             f"{where}: unit {found!r} (BUNIT) where the survey declares {survey.unit!r}; bring all cutouts to one unit "
             "and declare that"
         )
 
 
+def unit_of(pixels: Pixels) -> str:
+    """BUNIT of a cutout; empty where nothing says it."""
+    return "" if pixels.header is None else str(pixels.header.get("BUNIT", ""))
+
+
 @functools.lru_cache(maxsize=64)
-def _differ(found: str, declared: str) -> bool:
+def differ(found: str, declared: str) -> bool:
     """Whether two units are known to be different; one that astropy can't read proves nothing."""
     from astropy import units
 
@@ -144,8 +175,7 @@ def _differ(found: str, declared: str) -> bool:
 
 
 def _unit_seen(pixels: Pixels) -> str:
-    unit = None if pixels.header is None else pixels.header.get("BUNIT")
-    return f" {unit}" if unit else ""
+    return f" {unit_of(pixels)}" if unit_of(pixels) else ""
 
 
 def _grey(values: np.ma.MaskedArray, where: str) -> np.ma.MaskedArray:

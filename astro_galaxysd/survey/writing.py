@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,12 +16,11 @@ from urllib.parse import quote
 import numpy as np
 
 from astro_galaxysd.errors import ImageError, OutputError, OutputExistsError
-from astro_galaxysd.images.files import atomic_path, rehearse_folder, rehearse_path
 from astro_galaxysd.images.sources import object_array
-from astro_galaxysd.survey.layout import find_layouts
-from astro_galaxysd.survey.newcells import as_array, as_dtype, as_picture, hdu_columns
-from astro_galaxysd.survey.newfiles import fits_bytes, new_header
-from astro_galaxysd.survey.values import band_names, chosen_planes
+from astro_galaxysd.survey.layout import check_undrawn, find_layouts
+from astro_galaxysd.survey.newcells import as_array, as_dtype, as_picture, fits_bytes, hdu_columns, new_header
+from astro_galaxysd.survey.newfolder import NewFolder, check_name
+from astro_galaxysd.survey.values import chosen_planes
 
 if TYPE_CHECKING:
     from astro_galaxysd.survey.rows import SurveyRows
@@ -49,6 +49,7 @@ class NewCutouts:
         Columns that `encode` fills.
     layouts : tuple of Layout
         How each of them keeps its cutouts.
+    folder : NewFolder or None
 
     Raises
     ------
@@ -60,7 +61,7 @@ class NewCutouts:
         self, rows: SurveyRows, *, folder: str | os.PathLike[str] | None = None, overwrite: bool = False
     ) -> None:
         self.rows, self.survey = rows, rows.survey
-        self.folder, self.overwrite = None if folder is None else Path(folder), overwrite
+        self.folder = None if folder is None else NewFolder(Path(folder), overwrite=overwrite)
         self.layouts, self._files = find_layouts(rows)
         self.columns: tuple[str, ...] = tuple(column.name for column in rows.columns)
 
@@ -82,36 +83,32 @@ class NewCutouts:
         ImageError
             If planes that are not drawn would stay empty where whole numbers can't say so.
         OutputError
-            If files need a folder and none was given, or it can't be written.
+            If files need a folder and none was given, it can't be written, or an id is too long for a file's name.
         OutputExistsError
             If files exist, and may not be overwritten or belong to real rows.
         """
-        self._check_dtypes()
+        check_undrawn(self.survey, self.layouts)
         if not self.makes_files:
             return
-        if self.folder is None:
-            raise OutputError(
-                "the table's cutouts are files, and new ones need a folder: name it with cutouts=, or write the table "
-                "with out="
-            )
-        if self.folder.exists() and not self.folder.is_dir():
-            raise OutputExistsError(f"{str(self.folder)!r} is a file; name a folder for the new cutouts")
-        if self.folder.is_dir():
-            rehearse_path(self.folder / "rehearsal", overwrite=True)
-        else:
-            rehearse_folder(self.folder)
-        self._check_files([path for row_id in ids for path in self._paths(row_id) if path.exists()])
+        self._needed_folder().check()
+        files = [(row_id, path) for row_id in ids for path in self._paths(row_id)]
+        for row_id, path in files:
+            check_name(path.name, row_id)
+        self._check_files([path for _, path in files if path.exists()])
 
     def encode(
         self,
         ids: Sequence[str],
         planes: Iterable[np.ndarray],
         *,
-        pixel_scale: float | Sequence[float | None] | None = None,
         cards: Sequence[Mapping[str, Any]] | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> dict[str, list[Any]]:
-        """Make the cells of new rows, one row at a time; files are written as they come.
+        """Make the cells of new rows, one row at a time.
+
+        Files get their names when the last is written: a call that does not finish leaves none, and what they would
+        have replaced stays. After an interrupt (KeyboardInterrupt) the rows that were finished are kept, and only
+        those are returned; it is raised if there are none.
 
         Parameters
         ----------
@@ -119,8 +116,6 @@ class NewCutouts:
             Files are named by them.
         planes : iterable of n ndarrays, each shape (B, H, W)
             Of the survey's size, as `SurveyRows.planes` gives them.
-        pixel_scale : float or sequence, optional
-            Arcsec, for headers; that of the survey, or of the first real row, by default.
         cards : sequence of mappings, length n, optional
             Provenance of each row, column to value, as `astro_galaxysd.images.provenance.header_cards` takes it.
         record : mapping, optional
@@ -129,7 +124,8 @@ class NewCutouts:
         Returns
         -------
         dict of str to list, length n
-            Cells by column: paths relative to the survey's folder where the real ones are relative.
+            Cells by column: paths relative to the survey's folder where the real ones are relative. Shorter after an
+            interrupt: the first rows.
 
         Raises
         ------
@@ -138,19 +134,33 @@ class NewCutouts:
         OutputError, OutputExistsError
             If a file can't be written.
         """
-        cells: dict[str, list[Any]] = {name: [] for name in self.columns}
-        if self.makes_files and self.folder is not None:
-            self._make_folder(self.folder)
-        scales = self._scales(pixel_scale, len(ids))
-        rows = [{}] * len(ids) if cards is None else cards
-        for row_id, scale, row, values in zip(ids, scales, rows, self._checked(planes, ids), strict=True):
-            header = new_header(self.survey, row_id, scale, self.layouts[0].shape[1:], row, record)
-            stored = [self._stored(values, column) for column in range(len(self.layouts))]
-            if self.makes_files:
-                self._write(row_id, stored, header)
-            for column, name in enumerate(self.columns):
-                cells[name].append(self._cell(row_id, column, stored[column]))
-        return cells
+        told = [{}] * len(ids) if cards is None else cards
+        finished: list[list[Any]] = []
+        with self._staged() as stage:
+            scale, unit = self._real_header() if stage is not None else (None, None)
+            try:
+                for row_id, row, values in zip(ids, told, self._checked(planes, ids), strict=True):
+                    stored = [self._stored(values, column) for column in range(len(self.layouts))]
+                    if stage is not None:
+                        size = self.layouts[0].shape[1:]
+                        self._write(
+                            stage, row_id, stored, new_header(self.survey, row_id, scale, size, row, record, unit)
+                        )
+                    finished.append([self._cell(row_id, column, kept) for column, kept in enumerate(stored)])
+            except KeyboardInterrupt:
+                if not finished:
+                    raise
+            if stage is not None and self.folder is not None:
+                self.folder.place(stage, self._names(ids[: len(finished)]))
+        return {name: [cells[column] for cells in finished] for column, name in enumerate(self.columns)}
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Remove the files that `encode` wrote for new rows, where their table can't be written; no others.
+
+        Files that they replaced don't come back.
+        """
+        if self.folder is not None:
+            self.folder.remove(self._names(ids))
 
     def blank(self, ids: Sequence[str]) -> dict[str, list[Any]]:
         """Cells of empty cutouts; no file is written. To see before the drawing that a table can take them."""
@@ -168,34 +178,23 @@ class NewCutouts:
         -------
         dict of str to ndarray or MaskedColumn, length N
             Arrays (H, W, bands) of HDUs, and ``<column>_wcs``, the text of their WCS cards, where any has a WCS
-            (`astro_galaxysd.images.hdu.to_hdus` writes it back); other cutouts as they were given.
+            (`astro_galaxysd.survey.hdus.to_hdus` writes it back); other cutouts as they were given.
         """
         columns: dict[str, Any] = {}
         for column, layout in zip(self.rows.columns, self.layouts, strict=True):
             if column.beside and layout.kind == "hdu":
-                columns |= hdu_columns(column.name, column.items, layout)
+                columns |= hdu_columns(column.name, column.items)
             elif column.beside:
                 plain = isinstance(column.items, np.ndarray) and column.items.dtype.kind not in "OUS"
-                columns[column.name] = column.items if plain else object_array(list(column.items))
+                # a path object can't be written with the table, its text can
+                items = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in column.items]
+                columns[column.name] = column.items if plain else object_array(items)
         return columns
-
-    def _check_dtypes(self) -> None:
-        """Refuse whole numbers where planes stay empty."""
-        bands = band_names(self.survey)
-        undrawn = [name for name in self.survey.planes or () if name not in bands]
-        for layout in self.layouts:
-            scaled = layout.hdus and layout.hdus[layout.number].scaling[-1:] not in ((), (None,))
-            if undrawn and np.dtype(layout.dtype).kind in "iu" and not scaled:
-                raise ImageError(
-                    f"planes {', '.join(undrawn)} of new rows are not drawn and stay empty, which "
-                    f"{np.dtype(layout.dtype).name} pixels can't say; convert the cutouts to float32, or keep the "
-                    f"bands {', '.join(bands)} alone"
-                )
 
     def _check_files(self, existing: Sequence[Path]) -> None:
         if not existing:
             return
-        if not self.overwrite:
+        if self.folder is None or not self.folder.overwrite:
             raise OutputExistsError(
                 f"{str(existing[0])!r} exists already ({len(existing)} such file{'s' * (len(existing) > 1)}); pass "
                 "overwrite=True or choose another folder with cutouts="
@@ -209,30 +208,27 @@ class NewCutouts:
                         "folder with cutouts="
                     )
 
-    def _make_folder(self, folder: Path) -> None:
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"can't make the folder {str(folder)!r}: {error.strerror}; choose another") from error
+    def _needed_folder(self) -> NewFolder:
+        if self.folder is None:
+            raise OutputError(
+                "the table's cutouts are files, and new ones need a folder: name it with cutouts=, or write the table "
+                "with out="
+            )
+        return self.folder
 
-    def _scales(self, given: float | Sequence[float | None] | None, number: int) -> list[float | None]:
-        """Pixel scale of each new row, None where nothing says it."""
-        if given is None and self.makes_files:
-            given = self._real_scale()
-        if given is None or isinstance(given, int | float):
-            return [None if given is None else float(given)] * number
-        return list(given)
+    def _staged(self) -> AbstractContextManager[Path | None]:
+        """Where files go until they are complete; None where there are none."""
+        return self._needed_folder().staged() if self.makes_files else nullcontext()
 
-    def _real_scale(self) -> float | None:
-        """Pixel scale of the first real row that has one."""
+    def _real_header(self) -> tuple[float | None, str | None]:
+        """Pixel scale and unit that the first readable real rows have."""
+        scale, unit = None, None
         for row in self.rows.looked_at()[:_LOOK_AT]:
-            try:
-                scale = self.rows.pixel_scale(row)
-            except ImageError:
-                continue
-            if scale is not None:
-                return scale
-        return None
+            with suppress(ImageError):
+                header = self.rows.header(row)
+                unit = unit or (str(header.get("BUNIT", "")).strip() or None if header is not None else None)
+                scale = self.rows.pixel_scale(row) if scale is None else scale
+        return scale, unit
 
     def _checked(self, planes: Iterable[np.ndarray], ids: Sequence[str]) -> Iterator[np.ndarray]:
         """Planes as float64 of the right shape."""
@@ -268,11 +264,15 @@ class NewCutouts:
         ends = [f"_{quote(bands[column], safe='')}" if bands else "" for column in range(len(self.layouts))]
         # The first column of a shared file names it.
         return [
-            self.folder / f"{quote(row_id, safe='+')}{ends[self._files.index(file)]}{layout.suffix}"
+            self.folder.path / f"{quote(row_id, safe='+')}{ends[self._files.index(file)]}{layout.suffix}"
             for file, layout in zip(self._files, self.layouts, strict=True)
         ]
 
-    def _write(self, row_id: str, stored: Sequence[np.ndarray], header: Sequence[Any]) -> None:
+    def _names(self, ids: Iterable[str]) -> list[str]:
+        """Names of the files of new rows, each once."""
+        return list(dict.fromkeys(path.name for row_id in ids for path in self._paths(row_id)))
+
+    def _write(self, stage: Path, row_id: str, stored: Sequence[np.ndarray], header: Sequence[Any]) -> None:
         """Write the files of a row."""
         paths = self._paths(row_id)
         for file, path in dict(zip(self._files, paths, strict=True)).items():
@@ -282,8 +282,7 @@ class NewCutouts:
                 data = fits_bytes([(self.layouts[column], stored[column]) for column in columns], header)
             else:
                 data = as_picture(stored[columns[0]], layout)
-            with atomic_path(path, self.overwrite) as partial:
-                partial.write_bytes(data)
+            self._needed_folder().write(stage, path.name, data)
 
     def _cell(self, row_id: str, column: int, stored: np.ndarray) -> Any:
         """What stands in the table."""
@@ -295,6 +294,8 @@ class NewCutouts:
             return data if layout.cell == "bytes" else np.frombuffer(data, np.uint8)
         paths = self._paths(row_id)
         path = paths[column] if paths else Path(f"{quote(row_id, safe='+')}{layout.suffix}")
-        path = path.absolute() if layout.absolute else Path(os.path.relpath(path, self.survey.folder or "."))
+        # Both resolved: where the survey's folder is a link, ".." leads up from what it points to.
+        start = Path(self.survey.folder or ".").resolve()
+        path = path.absolute() if layout.absolute else Path(os.path.relpath(path.resolve(), start))
         text = str(path) + (f"[{layout.extension}]" if layout.extension else "")
         return {"path": Path(text), "bytes": text.encode()}.get(layout.cell, text)

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from astro_galaxysd import read_table, write_table
+from astro_galaxysd.cli.arguments import make_parser
 from astro_galaxysd.errors import MatchWarning
-from astro_galaxysd.testing import example_survey
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Paths of a survey's table and card."""
-    folder = tmp_path_factory.mktemp("made")
-    return write_table(example_survey(folder, 12), folder / "table.fits"), folder / "survey.toml"
 
 
 @pytest.fixture
-def add(galaxysd, made, flow, tmp_path):
+def named(made, tmp_path):
+    """Paths of a survey's table and card."""
+    return write_table(made[1], tmp_path / "table.fits"), made[0] / "survey.toml"
+
+
+@pytest.fixture
+def add(galaxysd, named, flow, tmp_path):
     def run(*more):
-        request = ["augment", made[0], "--target", "round", "-n", 2, "--generator", "flow", "--no-progress"]
+        request = ["augment", named[0], "--target", "round", "-n", 2, "--generator", "flow", "--no-progress"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MatchWarning)
-            return galaxysd(*request, "--survey", made[1], "-o", tmp_path / "more.fits", *more)
+            return galaxysd(*request, "--survey", named[1], "-o", tmp_path / "more.fits", *more)
 
     return run
 
 
-def test_survey_says_what_was_found(galaxysd, made, tmp_path):
-    done = galaxysd("survey", made[0], "--survey", made[1], "--framed", "-o", tmp_path / "own.parquet")
+def test_survey_says_what_was_found(galaxysd, named, tmp_path):
+    done = galaxysd("survey", named[0], "--survey", named[1], "--framed", "-o", tmp_path / "own.parquet")
     assert done.status == 0, done.err
     assert "12 real rows, 0 of them can't be used" in done.out
     assert "64x64 px, bands i, r, g, 0.5 arcsec a pixel" in done.out
@@ -48,7 +48,7 @@ def test_augment_with_a_card(add, made, tmp_path):
     assert done.status == 0, done.err
     table = read_table(tmp_path / "more.fits")
     new = table[table["synthetic"]]
-    assert fits.getheader(made[1].parent / str(new["file_r"][0]))["SYNTHET"] is True
+    assert fits.getheader(made[0] / str(new["file_r"][0]))["SYNTHET"] is True
     assert len(list((tmp_path / "more_cutouts").iterdir())) == 6
     assert np.isfinite(new["match_scale"]).all()
     assert (tmp_path / "more.png").exists()
@@ -59,11 +59,18 @@ def test_cutouts_go_where_they_are_told(add, tmp_path):
     assert len(list((tmp_path / "elsewhere").iterdir())) == 6
 
 
-def test_refusals(add, galaxysd, made, tmp_path):
+def test_refusals(add, galaxysd, named, tmp_path):
     done = add("--hdus", tmp_path / "hdus.fits")
     assert done.status == 1
     assert "the cutouts of file_i, file_r, file_g are files, and new ones will be; leave --hdus out" in done.err
-    done = galaxysd("survey", made[0], "--survey", made[1], "--framed")
+    done = galaxysd("survey", named[0], "--survey", named[1], "--framed")
     assert done.status == 1
     assert "--framed says what is written; give -o FILE" in done.err
     assert add("--match", "sky").status == 1
+
+
+def test_every_command_has_its_help_on_the_page():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+    (commands,) = (action.choices for action in make_parser()._actions if isinstance(action.choices, dict))
+    assert "survey" in commands
+    assert [name for name in commands if f"```{{command-help}} {name}\n" not in page] == []

@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from astro_galaxysd.errors import ImageError
-from astro_galaxysd.images.wcs import header_of_text, header_scale, offset_cards, wcs_column, wcs_text
+from astro_galaxysd.images.wcs import header_of_text, header_scale, offset_cards, positive_card, wcs_column, wcs_text
 
 
 def celestial(scale=0.4, ratio=1.0, turn=0.3, projection="TAN"):
@@ -80,3 +80,15 @@ def test_offsets_are_no_place_on_the_sky():
     assert wcs_text(hdu.header) is None
     np.testing.assert_allclose(wcs.wcs_pix2world([[15, 9.5], [16, 9.5]], 0), [[0, 0], [0.4, 0]], atol=1e-12)
     assert header_scale(hdu.header, "") == 0.4
+
+
+def test_offsets_have_no_errors_of_rounding():
+    cards = {keyword: value for keyword, value, _ in offset_cards(0.500000000000004, (20, 31))}
+    assert (cards["PIXSCALE"], cards["CDELT1"], cards["CDELT2"]) == (0.5, 0.5, 0.5)
+    assert {card[0]: card[1] for card in offset_cards(0.3961234567, (20, 31))}["PIXSCALE"] == 0.3961234567
+
+
+@pytest.mark.parametrize(("value", "read"), [(3, 3.0), (0.5, 0.5), (0, None), (True, None), ("3", None), (None, None)])
+def test_cards_with_a_number_above_zero(value, read):
+    header = fits.Header() if value is None else fits.Header({"SATURATE": value})
+    assert positive_card(header, "SATURATE") == read

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from astro_galaxysd import (
     augment_table,
@@ -20,17 +21,21 @@ from astro_galaxysd import (
     read_table,
     to_hdus,
 )
+from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.images.provenance import RUN_RECORD
-from astro_galaxysd.records import ImageBatch, WeightCard
+from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.survey.example import PIXEL_SCALE, SEEING
 from astro_galaxysd.survey.rows import SurveyRows
-from astro_galaxysd.testing import example_survey
 
 SIDE = 128
+MINI = weight_card("mini")
 
 
 class Disks:
     """Draws exponential disks on a noisy sky, as large as those the shipped weights draw."""
+
+    def __init__(self, card=None):
+        self.card = card
 
     def generate(self, conditions, *, batch_size=None):
         images = np.zeros((len(conditions), SIDE, SIDE, 3), np.uint8)
@@ -40,13 +45,6 @@ class Disks:
             light = 180 * np.exp(-np.hypot(x, y / rng.uniform(0.4, 1)) / 9)
             images[row] = np.clip(light[..., None] * [1, 0.8, 0.6] + rng.normal(6, 3, (SIDE, SIDE, 3)), 0, 255)
         return ImageBatch(images, conditions.copy(), np.arange(len(conditions)).astype(str))
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Folder and table of an invented survey."""
-    folder = tmp_path_factory.mktemp("made")
-    return folder, example_survey(folder, 12)
 
 
 def card(made):
@@ -60,7 +58,7 @@ def survey(made):
 
 
 def augment(made, card, **options):
-    defaults = {"target": "round", "n": 2, "rng": 1, "generator": Disks(), "progress": False, "survey": card}
+    defaults = {"target": "round", "n": 1, "rng": 1, "generator": Disks(), "progress": False, "survey": card}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", errors.MatchWarning)  # the seeing of what `Disks` draws is not known
         return augment_table(made[1], **(defaults | options))
@@ -68,9 +66,12 @@ def augment(made, card, **options):
 
 @pytest.fixture(scope="module")
 def matched(made, tmp_path_factory):
-    """The survey with matched galaxies, as read back, and the folder they were written to."""
+    """The survey with galaxies as of the weights `MINI` matched to it, read back, and the folder they are in."""
     folder = tmp_path_factory.mktemp("matched")
-    augment(made, card(made), match="survey", out=folder / "more.fits", n=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # all that is asked of the survey is known
+        augment_table(made[1], target="round", n=3, rng=1, generator=Disks(MINI), progress=False, survey=card(made),
+                      match="survey", out=folder / "more.fits")  # fmt: skip
     return folder, read_table(folder / "more.fits")
 
 
@@ -112,7 +113,18 @@ def test_the_record_says_what_was_matched(matched):
     assert told["survey"]["stretch"]["kind"] == "lupton"
     assert told["match"]["rows"] == 12
     assert told["left_out"] == []
-    assert told["domain"] is None  # the generator has no weights that say what they know
+
+
+def test_the_record_says_how_the_cutouts_compare_with_what_the_weights_know(matched):
+    told = matched[1].meta[RUN_RECORD]["parameters"]["domain"]
+    assert (told["weights"], told["n"], told["framed"], told["left_out"]) == ("mini", 12, True, 0)
+    assert told["verdict"] == "inside"
+    assert set(told["kinds"]) == {"colour", "tint"}
+    assert all(kind["median"] > 0 and 0 < kind["usual"] < kind["limit"] for kind in told["kinds"].values())
+
+
+def test_the_seeing_of_known_weights_is_brought_to_the_survey_s(matched):
+    assert np.asarray(matched[1]["match_seeing"][12:]) == pytest.approx(1, abs=0.15)
 
 
 def test_real_rows_come_back(made, matched):
@@ -121,15 +133,17 @@ def test_real_rows_come_back(made, matched):
     assert list(real["file_g"]) == list(made[1]["file_g"])
 
 
-def test_pixels_do_not_depend_on_how_many_are_drawn(made, survey, matched, tmp_path):
-    table = augment(made, survey, match="survey", out=tmp_path / "fewer.fits", n=1)
+def test_pixels_do_not_depend_on_how_many_are_drawn(made, survey, matched, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "check_domain", lambda *args, **options: None)
+    table = augment(made, survey, generator=Disks(MINI), match="survey", out=tmp_path / "fewer.fits")
     one, other = (fits.getdata(made[0] / path) for path in (table["file_r"][12], matched[1]["file_r"][12]))
     assert np.array_equal(one, other)
 
 
 def test_unmatched_galaxies_fill_the_frame(made, survey, tmp_path):
-    table = augment(made, survey, cutouts=tmp_path / "new")
+    table = augment(made, survey, cutouts=tmp_path / "new", n=2)
     assert "match_row" not in table.colnames
+    assert table.meta[RUN_RECORD]["parameters"]["domain"] is None  # nobody knows what the generator learnt from
     shown = read_cutouts(table[12:], survey)["image"]
     assert shown.shape == (2, 64, 64, 3)
     middle, corner = (np.asarray(shown)[:, part, part].mean(axis=(1, 2, 3)) for part in (slice(28, 36), slice(0, 8)))
@@ -143,7 +157,7 @@ def test_a_survey_given_as_arrays_of_one_band(made, survey):
     card = {"bands": "luminance", "stretch": {"kind": "asinh", "vmin": 0.0, "vmax": 2.0}, "unit": "nanomaggy",
             "psf": SEEING, "pixel_scale": PIXEL_SCALE}  # fmt: skip
     more = augment((made[0], table), card, images=planes, match="survey")
-    assert more["image"].shape == (14, 64, 64)
+    assert more["image"].shape == (13, 64, 64)
     assert more["image"].dtype == planes.dtype
     header = to_hdus(more[12:], survey=read_survey(card))[0].header
     assert "BUNIT" not in header
@@ -167,20 +181,34 @@ def test_a_column_of_pictures_needs_no_card(made, survey, tmp_path):
 def test_rows_that_fail_are_named_and_stay(made, survey, tmp_path):
     table = made[1].copy()
     table["file_g"][3] = "cutouts/gone.fits"
-    with pytest.warns(errors.RowsLeftOutWarning, match=r"1 of 12 rows .* row 3 \(MADE-0003\): no file"):
-        more = augment((made[0], table), survey, match="survey", cutouts=tmp_path / "new")
-    assert len(more) == 14
+    with (
+        pytest.warns(errors.RowsLeftOutWarning, match=r"1 of 12 rows .* row 3 \(MADE-0003\): no file"),
+        pytest.warns(errors.MatchWarning, match="the seeing of the drawn galaxies is not known"),
+    ):
+        more = augment_table(table, target="round", n=1, rng=1, generator=Disks(), progress=False, survey=survey,
+                             match="survey", cutouts=tmp_path / "new")  # fmt: skip
+    assert len(more) == 13
     left_out = more.meta[RUN_RECORD]["parameters"]["left_out"]
     assert [(one["row"], one["id"]) for one in left_out] == [(3, "MADE-0003")]
     assert "MADE-0003" not in set(more["match_row"][12:])
+    assert np.isnan(more["match_seeing"][12])
 
 
-def test_an_augmented_survey_can_be_augmented_again(made, survey, tmp_path):
-    once = augment(made, survey, match="survey", cutouts=tmp_path / "new")
-    twice = augment((made[0], once), survey, match="survey", cutouts=tmp_path / "newer", rng=2, n=1)
-    assert twice["synthetic"].tolist() == [False] * 12 + [True] * 3
+def test_an_augmented_survey_can_be_augmented_again(made, survey, matched, tmp_path):
+    twice = augment((made[0], matched[1]), survey, match="survey", cutouts=tmp_path / "newer", rng=2)
+    assert twice["synthetic"].tolist() == [False] * 12 + [True] * 4
     assert not twice["match_row"].mask[12:].any()
     assert drop_synthetic(twice).colnames == made[1].colnames
+
+
+def test_a_table_without_images_can_be_augmented_again():
+    votes = Table({"t01_smooth": [0.9] * 6, "t07_round": [0.9] * 6, "t06_odd_yes": [0.1] * 6})
+    options = {"target": "round", "n": 2, "generator": Disks(MINI), "progress": False}
+    once = augment_table(votes, rng=1, **options)
+    assert list(once["image"][:6]) == [None] * 6
+    twice = augment_table(once, rng=2, **options)
+    assert twice["synthetic"].tolist() == [False] * 6 + [True] * 4
+    assert twice.meta[RUN_RECORD]["parameters"]["domain"] is None  # there is nothing to compare
 
 
 class Untouchable:
@@ -207,11 +235,14 @@ def test_refused_before_anything_is_drawn(made, survey, tmp_path, options, error
     assert not (tmp_path / "new").exists()
 
 
-def test_existing_files_are_not_replaced(made, survey, tmp_path):
-    augment(made, survey, cutouts=tmp_path / "new")
+def test_existing_files_are_not_replaced(made, survey, matched, tmp_path):
+    new = shutil.copytree(matched[0] / "more_cutouts", tmp_path / "new")
+    before = {path.name: path.read_bytes() for path in new.iterdir()}
     with pytest.raises(errors.OutputExistsError, match="exists already"):
-        augment(made, survey, generator=Untouchable(), cutouts=tmp_path / "new")
-    augment(made, survey, cutouts=tmp_path / "new", overwrite=True)
+        augment(made, survey, generator=Untouchable(), cutouts=new)
+    assert {path.name: path.read_bytes() for path in new.iterdir()} == before
+    augment(made, survey, cutouts=new, overwrite=True)
+    assert sum(path.read_bytes() != before[path.name] for path in new.iterdir()) == 3  # now unmatched, in three bands
 
 
 def test_too_few_galaxies_to_match(made, survey, tmp_path):
@@ -227,7 +258,7 @@ def test_what_was_drawn_survives_a_fault_of_writing(made, survey, tmp_path, monk
     monkeypatch.setattr("astro_galaxysd.survey.writing.NewCutouts.encode", full)
     with pytest.raises(errors.OutputError, match="no space left") as caught:
         augment(made, survey, cutouts=tmp_path / "new")
-    assert caught.value.drawn.shape == (2, SIDE, SIDE, 3)
+    assert np.asarray(caught.value.result["image"]).shape == (1, SIDE, SIDE, 3)
 
 
 def test_domain_is_checked_for_the_weights_that_draw(made, survey, tmp_path, monkeypatch):
@@ -241,17 +272,3 @@ def test_domain_is_checked_for_the_weights_that_draw(made, survey, tmp_path, mon
     with pytest.raises(errors.DomainError, match="unlike"):
         augment(made, survey, generator=None, match="survey", cutouts=tmp_path / "new", anyway=True)
     assert (seen["weights"], seen["framed"], seen["anyway"]) == ("mini", True, True)
-
-
-def test_seeing_of_what_is_drawn(made, survey, tmp_path, monkeypatch):
-    with pytest.warns(errors.MatchWarning, match="the seeing of the drawn galaxies is not known"):
-        augment_table(made[1], target="round", n=1, rng=1, generator=Disks(), progress=False, survey=survey,
-                      match="survey", cutouts=tmp_path / "new")  # fmt: skip
-    told = SimpleNamespace(seeing=3.5, bands=("i", "r", "g"))
-    monkeypatch.setattr(pipeline, "domain_of", lambda card: told)
-    monkeypatch.setattr(pipeline, "check_domain", lambda *args, **options: None)
-    generator = Disks()
-    generator.card = WeightCard("disks", "nowhere")
-    table = augment_table(made[1], target="round", n=2, rng=1, generator=generator, progress=False, survey=survey,
-                          match="survey", cutouts=tmp_path / "newer")  # fmt: skip
-    assert np.asarray(table["match_seeing"][12:]) == pytest.approx(1, abs=0.15)

@@ -54,33 +54,13 @@ def run(command, folder, site=None):
     return done.stdout
 
 
-def test_it_is_listed(site, tmp_path):
-    output = run([sys.executable, "-m", "astro_galaxysd.cli", "plugins"], tmp_path, site)
-    lines = [line for line in output.splitlines() if "galaxysd-sersic" in line]
-    assert len(lines) == 2, output
-    assert all("0.1.0" in line and "sersic" in line for line in lines)
-    assert {kind for line in lines for kind in ("generator", "evaluator") if kind in line} == {"generator", "evaluator"}
-
-
-def test_listing_it_imports_only_its_hooks(site, tmp_path):
-    code = "import sys, astro_galaxysd.plugins.manager as m; m.get_registry().describe(); print(*sys.modules)"
-    modules = set(run([sys.executable, "-c", code], tmp_path, site).split())
-    assert "galaxysd_sersic.hooks" in modules
-    assert not {"galaxysd_sersic.generator", "astropy", "numpy"} & modules
-
-
-@pytest.mark.slow
-def test_its_own_tests_pass(site, tmp_path):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(PACKAGE)]
-    output = run([*command, "-c", str(PACKAGE / "pyproject.toml"), str(PACKAGE / "tests")], tmp_path, site)
-    assert re.search(r"^\d+ passed", output, re.MULTILINE), output
-
-
-def test_it_draws_in_a_program_of_its_own(site, tmp_path):
+def test_it_is_listed_and_draws_in_a_program_of_its_own(site, tmp_path):
     """Nothing of this process helps: what is installed is found by its metadata alone."""
     code = """
 import sys, warnings
 warnings.simplefilter("error")
+from astro_galaxysd.cli import main
+print("status", main(["plugins"]), *sys.modules)
 from astropy.table import Table
 from astro_galaxysd import augment_table
 table = Table({"t01_smooth": [0.9] * 3, "t07_round": [0.9] * 3, "t06_odd_yes": [0.1] * 3})
@@ -88,8 +68,23 @@ more = augment_table(table, target="round", n=2, generator="sersic", rng=1, prog
 new = more[more["synthetic"]]
 print(*new["generator"], *new["weights"], *(image.shape for image in new["image"]), "torch" in sys.modules)
 """
-    output = run([sys.executable, "-c", code], tmp_path, site)
-    assert output.split("\n")[0] == "sersic sersic " + "galaxysd-sersic " * 2 + "(128, 128, 3) " * 2 + "False"
+    *listed, started, drawn = run([sys.executable, "-c", code], tmp_path, site).splitlines()
+    lines = [line for line in listed if "galaxysd-sersic" in line]
+    assert len(lines) == 2, listed
+    assert all("0.1.0" in line and "sersic" in line for line in lines)
+    assert {kind for line in lines for kind in ("generator", "evaluator") if kind in line} == {"generator", "evaluator"}
+    _, status, *modules = started.split()
+    assert status == "0"
+    assert "galaxysd_sersic.hooks" in modules
+    assert not {"galaxysd_sersic.generator", "astropy", "numpy"} & set(modules)  # listing imports its hooks only
+    assert drawn == "sersic sersic " + "galaxysd-sersic " * 2 + "(128, 128, 3) " * 2 + "False"
+
+
+@pytest.mark.slow
+def test_its_own_tests_pass(site, tmp_path):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(PACKAGE)]
+    output = run([*command, "-c", str(PACKAGE / "pyproject.toml"), str(PACKAGE / "tests")], tmp_path, site)
+    assert re.search(r"^\d+ passed", output, re.MULTILINE), output
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +130,13 @@ def test_values_are_brought_to_one_form() -> None:
         ({"psf": 0 * units.pix}, "psf is 0.0 pix; give a positive FWHM"),
         ({"psf": np.ones(3)}, r"psf is an array of shape \(3,\); give \(H, W\) of a star, finite, its sum above 0"),
         ({"psf": np.zeros((3, 3))}, "finite, its sum above 0"),
+        ({"psf": [[1.0, 2.0], [3.0]]}, r"psf is list \(.*\); give a FWHM in arcsec, a FITS file or an image"),
+        ({"psf": [["a", "b"]]}, r"psf is list \(.*\); give a FWHM"),
+        ({"psf": {"fwhm": 1.0}}, r"psf is dict \(.*\); give a FWHM"),
+        ({"folder": None}, "folder is None; give the path where relative paths of files start, or leave it out"),
         ({"unit": "nanomaggies"}, "unit 'nanomaggies' is none that astropy.units knows; write it as FITS does"),
-        ({"saturation": float("inf")}, "saturation is inf; give the pixel value at and above which"),
-        ({"saturation": "high"}, "saturation is 'high'; give the pixel value"),
+        ({"saturation": float("inf")}, "saturation is inf; give a finite number"),
+        ({"saturation": "high"}, "saturation is 'high'; give a finite number"),
         (
             {"pixelscale": 0.4},
             "a survey has no pixelscale; it has bands, columns, planes, folder, stretch,",
@@ -205,6 +212,33 @@ def test_cards_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         read_survey(path)
 
 
+def test_what_is_no_survey_is_named() -> None:
+    for wrong in (5, None, ["card.toml"]):
+        with pytest.raises(SurveyError, match="a survey is a Survey, a mapping or the path of a card, not"):
+            read_survey(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("survey", "right"),
+    [
+        (
+            Survey(bands=("g", "r", "i"), columns=("file_g", "file_r", "file_i")),
+            Survey(columns=("file_i", "file_r", "file_g")),
+        ),
+        (Survey(bands=("g", "r", "i"), columns="cutout"), Survey(columns="cutout", planes=("g", "r", "i"))),
+        (Survey(bands=("r", "i", "g"), planes=tuple("ugriz")), Survey(planes=tuple("ugriz"))),
+        (Survey(bands=("g", "r", "i")), Survey(planes=("g", "r", "i"))),
+    ],
+)
+def test_what_is_said_of_the_order_of_bands_can_be_followed(survey: Survey, right: Survey) -> None:
+    with pytest.raises(SurveyError) as error:
+        check_bands(survey)
+    said = dict(re.findall(r"(bands|columns|planes)=(\([^)]*\))", str(error.value).split("Declare")[1]))
+    followed = dataclasses.replace(survey, **{name: ast.literal_eval(value) for name, value in said.items()})
+    assert followed == right
+    assert check_bands(followed) == ""
+
+
 def test_bands_that_the_weights_draw_need_no_note() -> None:
     assert check_bands(Survey(), weights="mini") == ""
     assert check_bands(Survey(bands=("z", "r", "g")), weights="mini").endswith("the survey's z, r, g stand for them")
@@ -216,10 +250,16 @@ def test_bands_that_the_weights_draw_need_no_note() -> None:
     [
         ("r", r"mini draw bands i, r, g as red, .* single band 'r'\. If it may .*bands=\"luminance\""),
         (("r", "g"), "the survey has 2 bands, r, g. Choose three, red first"),
-        (tuple("ugriz"), r"has 5 bands, u, g, r, i, z\. Choose three, .* planes=\(u, g, r, i, z\)"),
+        (tuple("ugriz"), r"has 5 bands, u, g, r, i, z\. Choose three, .* planes=\(u, g, r, i, z\), the order"),
         (("g", "r", "i"), r"would show g as red\. Declare bands=\('i', 'r', 'g'\), .* planes=\('g', 'r', 'i'\)"),
     ],
 )
 def test_bands_that_the_weights_cannot_draw_are_named(bands: Any, message: str) -> None:
     with pytest.raises(SurveyError, match=message):
         check_bands(Survey(bands=bands), weights="mini")
+
+
+def test_too_many_columns_of_single_bands() -> None:
+    columns = Survey(bands=tuple("ugriz"), columns=tuple("abcde"))
+    with pytest.raises(SurveyError, match=r"Choose three, red first: bands=\(red.*\), columns=\(of red, of green"):
+        check_bands(columns)

@@ -1,13 +1,17 @@
 """A survey's cutouts as display images: what can be read comes, what can't is named once."""
 
 import json
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from PIL import Image
 
+from astro_galaxysd import drop_synthetic
 from astro_galaxysd.errors import ImageError, RowsLeftOutWarning
+from astro_galaxysd.images.provenance import RUN_RECORD, table_layout
 from astro_galaxysd.survey.card import Survey
 from astro_galaxysd.survey.cutouts import LEFT_OUT, left_out_records, read_cutouts, warn_left_out
 from astro_galaxysd.survey.rows import SurveyRows
@@ -74,12 +78,30 @@ def test_ragged_sizes_are_fitted_to_that_of_most():
     np.testing.assert_array_equal(read["image"][1], GREY[1])
 
 
-def test_limit_stops_the_reading():
-    cells = np.empty(8, object)
-    cells[:] = [*GREY[:3], None, None, None, None, None]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert len(read_cutouts(Table({"image": cells}), limit=3)) == 3
+def test_the_images_are_held_once():
+    images = np.random.default_rng(0).integers(0, 256, (200, 64, 64, 3), np.uint8)
+    table = Table({"image": images})
+    read_cutouts(table[:2])
+    tracemalloc.start()
+    read = read_cutouts(table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(read["image"], images)
+    assert peak < 1.4 * images.nbytes
+
+
+def test_the_size_is_that_of_readable_rows_where_no_header_tells_it():
+    """None of the 200 rows that are looked at first can be read."""
+    cells = np.empty(401, object)
+    cells[:] = None
+    cells[1] = GREY[0]
+    with pytest.warns(RowsLeftOutWarning):
+        assert read_cutouts(Table({"image": cells}))["image"].shape == (1, 10, 12, 3)
+
+
+def test_a_column_of_that_name_is_replaced_where_it_was():
+    table = Table({"id": np.arange(8), "image": GREY, "last": np.arange(8)})
+    assert read_cutouts(table).colnames == ["id", "image", "last"]
 
 
 def test_galaxies_brought_to_the_frame_of_a_model():
@@ -98,6 +120,9 @@ def test_a_frame_that_is_wider_than_the_cutout_shows_its_sky():
     border = np.asarray(shown)[0, :4].astype(float)
     assert border.mean() == pytest.approx(sky, rel=0.15)
     assert border.std() > 0
+    # and the same galaxy looks the same in any row
+    turned = read_cutouts(Table({"image": galaxies()[::-1]}), card, framed=Frame(radius=5.0, side=96))["image"]
+    np.testing.assert_array_equal(turned[::-1], shown)
 
 
 def test_records_count_the_rows_of_the_table():
@@ -109,3 +134,14 @@ def test_records_count_the_rows_of_the_table():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_left_out([], 2)
+
+
+def test_real_rows_keep_their_display_images(tmp_path):
+    """What was read for an augmented table outlives `drop_synthetic`."""
+    table = Table({"cut": [f"{row}.png" for row in range(2)], "synthetic": [False, True]})
+    for row in range(2):
+        Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / f"{row}.png")
+    table.meta[RUN_RECORD] = {"layout": table_layout(table["cut",])}
+    read = read_cutouts(table, Survey(folder=tmp_path), "cut")
+    assert drop_synthetic(read).colnames == ["cut", "image"]
+    assert "image" not in table.meta[RUN_RECORD]["layout"]["columns"]

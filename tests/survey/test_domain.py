@@ -17,12 +17,11 @@ from astro_galaxysd.survey.domain import (
     as_grey,
     distances,
     make_domain,
-    outside,
     read_domain,
     tints,
     write_domain,
 )
-from astro_galaxysd.survey.sizes import Frame
+from astro_galaxysd.survey.sizes import DISPLAY_FRAME, FLUX_FRAME, Frame
 
 FACTS = {"embedder": "e", "revision": "r1", "image_size": 32, "radius": 8.0, "seeing": 3.5, "bands": ("i", "r", "g")}
 
@@ -60,11 +59,10 @@ def test_many_at_once_are_as_one_by_one(domain):
 @pytest.mark.parametrize("kind", [COLOUR, GREY, TINT])
 def test_one_held_out_cutout_in_a_hundred_is_outside(domain, kind):
     far = distances(numbers(400, 1)[kind], domain, kind)
-    assert outside(far, domain, kind).sum() == 4
-    assert outside(distances(numbers(2000, 4)[kind], domain, kind), domain, kind).mean() == pytest.approx(
-        0.01, abs=0.01
-    )
-    assert outside(distances(numbers(50, 5, shift=6)[kind], domain, kind), domain, kind).all()
+    assert (far > domain.limit(kind)).sum() == 4
+    others = distances(numbers(2000, 4)[kind], domain, kind)
+    assert (others > domain.limit(kind)).mean() == pytest.approx(0.01, abs=0.01)
+    assert (distances(numbers(50, 5, shift=6)[kind], domain, kind) > domain.limit(kind)).all()
     assert 0 < domain.usual(kind) < domain.limit(kind)
 
 
@@ -130,10 +128,18 @@ def test_a_damaged_record(domain, tmp_path):
 
 
 def test_the_frame_of_the_galaxies(domain):
-    assert (domain.frame(stretched=False).radius, domain.frame(stretched=False).side) == (8.0, 32)
-    assert domain.frame(stretched=True).radius == pytest.approx(5.6)  # fluxes are more concentrated
-    unknown = make_domain(numbers(5, 0), numbers(100, 1), **(FACTS | {"radius": 0.0}))
-    assert unknown.frame(stretched=True).radius == pytest.approx(Frame().radius)
+    assert domain.frame(stretched=False) == Frame(8.0, 32)
+    ratio = FLUX_FRAME.radius / DISPLAY_FRAME.radius
+    assert ratio < 1  # fluxes are more concentrated
+    assert domain.frame(stretched=True) == Frame(pytest.approx(8 * ratio), 32)
+
+
+@pytest.mark.parametrize(("stretched", "shipped"), [(False, DISPLAY_FRAME), (True, FLUX_FRAME)])
+def test_weights_that_do_not_say_their_size_draw_as_those_that_ship(stretched, shipped):
+    facts = FACTS | {"radius": 0.0}
+    for side in (128, 64):
+        unknown = make_domain(numbers(5, 0), numbers(100, 1), **(facts | {"image_size": side}))
+        assert unknown.frame(stretched=stretched) == Frame(pytest.approx(shipped.radius * side / 128), side)
 
 
 def test_tint_of_the_galaxy():

@@ -9,15 +9,8 @@ from PIL import Image
 
 from astro_galaxysd.errors import ImageError
 from astro_galaxysd.images.encoded import Encoding, encode_image, read_encoding
-from astro_galaxysd.survey.files import (
-    array_pixels,
-    file_kind,
-    grey_encoding,
-    hdu_pixels,
-    locate,
-    read_file,
-    read_picture,
-)
+from astro_galaxysd.survey.files import file_kind, grey_encoding, locate, read_file, read_picture
+from astro_galaxysd.survey.pixels import array_pixels, hdu_pixels
 
 PLANES = np.random.default_rng(0).normal(size=(3, 40, 50)).astype(np.float32)
 

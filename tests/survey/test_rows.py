@@ -149,17 +149,55 @@ def test_pixel_scale(tmp_path):
     assert SurveyRows(Table({"image": names}), survey=survey(folder=tmp_path, pixel_scale=0.3)).pixel_scale(0) == 0.3
     arrays = SurveyRows(Table({"id": ["a"] * N, "image": np.moveaxis(FLUX, 1, -1)}), survey=survey())
     assert arrays.pixel_scale(0) is None
-    with pytest.raises(ImageError, match=r"row 2 \(a\): nothing says the size of its pixels, .* declare pixel_scale="):
-        arrays.pixel_scale(2, needed=True)
 
 
 def test_saturation(tmp_path):
-    level = float(np.sort(FLUX[0].max(axis=0).ravel())[-7])
-    table = Table({"image": fits_folder(tmp_path, SATURATE=level)})
-    rows = SurveyRows(table, survey=survey(folder=tmp_path))
-    assert (rows.saturation(0), rows.saturated(0)) == (pytest.approx(level), 7)
-    assert SurveyRows(table, survey=survey(folder=tmp_path, saturation=1e9)).saturated(0) == 0
-    assert SurveyRows(Table({"image": GREY})).saturated(0) == 0
+    table = Table({"image": fits_folder(tmp_path, SATURATE=30.0)})
+    assert SurveyRows(table, survey=survey(folder=tmp_path)).saturation(0) == 30.0
+    assert SurveyRows(table, survey=survey(folder=tmp_path, saturation=1e9)).saturation(0) == 1e9
+    # a header speaks of fluxes, not of display values
+    assert SurveyRows(table, survey=Survey(folder=tmp_path)).saturation(0) is None
+    assert SurveyRows(Table({"image": np.moveaxis(FLUX, 1, -1)}), survey=survey()).saturation(0) is None
+
+
+@pytest.mark.parametrize(
+    ("cards", "level"), [((900.0, 800, 1000.0), 800.0), ((0.0, True, "high"), None), ((None, None, 5), 5.0)]
+)
+def test_saturation_is_that_of_the_band_that_saturates_first(cards, level):
+    headers = [fits.Header() if card is None else fits.Header({"SATURATE": card}) for card in cards]
+    bands = {band: [fits.ImageHDU(FLUX[0, 0], header)] for band, header in zip("irg", headers, strict=True)}
+    assert SurveyRows(Table({"id": [1]}), bands, survey()).saturation(0) == level
+
+
+def test_the_headers_of_plain_files_need_no_open_file(tmp_path, monkeypatch):
+    """Headers of a long table are all looked at before anything is drawn; astropy.io.fits.open takes twice as long."""
+    names = fits_folder(tmp_path)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(FLUX[0])]).writeto(tmp_path / "extension.fits")
+    rows = SurveyRows(Table({"image": [*names, "extension.fits"]}), survey=survey(folder=tmp_path))
+    opened, original = [], fits.open
+
+    def counted(path, **options):
+        opened.append(Path(path).name)
+        return original(path, **options)
+
+    monkeypatch.setattr(fits, "open", counted)
+    assert rows.unusable() == {}
+    assert rows.pixel_scale(0) == pytest.approx(0.4)
+    assert set(opened) == {"extension.fits"}
+
+
+def test_some_of_the_rows(tmp_path):
+    table = Table({"objid": [f"J{row}" for row in range(N)], "key": list("abcd"), "image": np.moveaxis(FLUX, 1, -1)})
+    rows = SurveyRows(table, survey=survey(), rows=[3, 1, 2], id_column="key")
+    part = rows.only([2, 0])
+    assert [len(rows), rows.name(0), len(part), part.name(0), part.name(1)] == [
+        3, "row 3 (d)", 2, "row 2 (c)", "row 3 (d)",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(part.planes(1), FLUX[3])
+    with pytest.raises(ImageError, match="there are no cutouts: no row is left"):
+        rows.only([])
+    with pytest.raises(UnknownNameError, match="unknown id column 'name'"):
+        SurveyRows(table, survey=survey(), id_column="name")
 
 
 def test_a_long_table_costs_no_memory(tmp_path):
@@ -183,7 +221,7 @@ def bad_rows(folder):
     fits.PrimaryHDU(FLUX[0], fits.Header({"BUNIT": "adu"})).writeto(folder / "adu.fits")
     return [
         (folder / good[0], ""), (folder / good[1], ""),
-        (folder / "gone.fits", "no file"),
+        (folder / "gone.fits", "no file"), (folder / ("x" * 300), "'/"), (folder / good[0] / "inner.fits", "no file"),
         ("", "has no cutout"), (None, "has no cutout"),
         (3.5, "unknown kind of cutout (float)"),
         (folder / "last.fits", "the bands come last, shape"),
@@ -207,7 +245,7 @@ def test_every_fault_is_named(tmp_path):
         assert reasons.get(row, "").startswith(reason), reasons.get(row)
     by_header = rows.unusable()
     assert sorted(by_header) == list(range(2, len(cells) - 2))
-    assert 12 not in rows.unusable(same_size=False)
+    assert 14 not in rows.unusable(same_size=False)
     assert rows.unusable([0, 2]) == {2: by_header[2]}
 
 
@@ -284,3 +322,15 @@ def test_real_files():
     assert [rows.planes(row).shape for row in range(2)] == [(1, 100, 100), (1, 150, 150)]
     assert rows.pixel_scale(0) == pytest.approx(0.06, rel=1e-4)
     assert list(rows.unusable()) == [1]
+
+
+def test_another_unit_than_most_is_named(tmp_path):
+    for row in range(4):
+        hdu = fits.PrimaryHDU(np.ones((16, 16), np.float32))
+        hdu.header["BUNIT"] = "Jy" if row == 2 else "nanomaggy"
+        hdu.writeto(tmp_path / f"{row}.fits")
+    table = Table({"image": [f"{row}.fits" for row in range(4)]})
+    stretch = {"kind": "linear", "vmin": 0.0, "vmax": 2.0}
+    rows = SurveyRows(table, survey=Survey(bands="luminance", stretch=stretch, folder=tmp_path))
+    assert list(rows.unusable()) == [2]
+    assert "unit 'Jy' (BUNIT) where most have 'nanomaggy'; bring all cutouts to one unit" in rows.unusable()[2]

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,12 +139,29 @@ def test_a_unit_needs_a_stretch_and_colours(tmp_path, what, unit):
         data = FLUX[row, 0] if flat else FLUX[row]
         fits.PrimaryHDU(np.clip(data / 40 + 0.5, 0, 1)).writeto(tmp_path / f"{row}.fits")
     rows = SurveyRows(Table({"image": [f"{row}.fits" for row in range(N)]}), survey=survey(folder=tmp_path, **what))
-    written(rows, tmp_path / "new", NEW[:, :1] if flat else NEW, pixel_scale=[0.5, None])
+    written(rows, tmp_path / "new", NEW[:, :1] if flat else NEW)
     header = fits.getheader(tmp_path / "new" / "gsd-1.fits")
     assert header.get("BUNIT") == unit
-    assert header["PIXSCALE"] == 0.5
-    assert "PIXSCALE" not in fits.getheader(tmp_path / "new" / "%CE%B1%2F2.fits")
+    assert "PIXSCALE" not in header
     assert header["NAXIS"] == (2 if flat else 3)
+
+
+@pytest.mark.parametrize(
+    ("what", "unit"),
+    [({}, "nmgy"), ({"unit": "nanomaggy"}, "nanomaggy"), ({"stretch": None}, None), ({"bands": "luminance"}, None)],
+)
+def test_the_unit_of_the_real_files_counts_where_none_is_declared(tmp_path, what, unit):
+    (tmp_path / "gone.fits").touch()
+    planes = 1 if "bands" in what else 3
+    for row in range(N):
+        data = np.clip(FLUX[row, :planes] / 40 + 0.5, 0, 1)
+        fits.PrimaryHDU(data, fits.Header({"BUNIT": "nmgy"})).writeto(tmp_path / f"{row}.fits")
+    names = ["gone.fits", *(f"{row}.fits" for row in range(N))]
+    rows = SurveyRows(Table({"image": names}), survey=survey(folder=tmp_path, pixel_scale=0.1 + 0.2, **what))
+    written(rows, tmp_path / "new", NEW[:, :planes])
+    header = fits.getheader(tmp_path / "new" / "gsd-1.fits")
+    assert header.get("BUNIT") == unit
+    assert (header["PIXSCALE"], header["CDELT2"]) == (0.3, 0.3)
 
 
 def test_columns_that_share_a_file(tmp_path):
@@ -319,11 +338,129 @@ def test_planes_are_made_and_written_one_at_a_time(tmp_path):
 
     def planes():
         for values in NEW:
-            seen.append(len(list((tmp_path / "new").iterdir())))
+            seen.append([path.name for path in (tmp_path / "new").glob("*/*")])
             yield values
 
     NewCutouts(rows, folder=tmp_path / "new").encode(IDS, planes())
-    assert seen == [0, 1]
+    assert seen == [[], ["gsd-1.fits"]]
+    assert len(list((tmp_path / "new").iterdir())) == 2
+
+
+def stopped_by(error, at=1):
+    """Planes of new rows, the making of which ends with an error."""
+    for row, values in enumerate(NEW):
+        if row == at:
+            raise error
+        yield values
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), OSError("disk"), SystemExit(1), KeyboardInterrupt()])
+def test_a_call_that_does_not_finish_leaves_no_file(tmp_path, error):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+    new = NewCutouts(rows, folder=tmp_path / "new")
+    with pytest.raises(type(error)):
+        new.encode(IDS, stopped_by(error, at=0 if isinstance(error, KeyboardInterrupt) else 1))
+    assert not (tmp_path / "new").exists()
+    # the same again, in a folder with other files
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "other.txt").write_text("kept")
+    with pytest.raises(type(error)):
+        new.encode(IDS, stopped_by(error, at=0 if isinstance(error, KeyboardInterrupt) else 1))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["other.txt"]
+    new.check(IDS)
+    assert len(new.encode(IDS, NEW)["image"]) == 2
+
+
+def test_files_that_would_be_replaced_stay_until_the_last_is_written(tmp_path):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+    NewCutouts(rows, folder=tmp_path / "new").encode(IDS, NEW)
+    before = (tmp_path / "new" / "gsd-1.fits").read_bytes()
+    again = NewCutouts(rows, folder=tmp_path / "new", overwrite=True)
+    with pytest.raises(RuntimeError):
+        again.encode(IDS, stopped_by(RuntimeError("broken")))
+    assert (tmp_path / "new" / "gsd-1.fits").read_bytes() == before
+    again.encode(IDS, NEW[::-1])
+    assert (tmp_path / "new" / "gsd-1.fits").read_bytes() != before
+
+
+def test_an_interrupt_keeps_the_rows_that_are_finished(tmp_path):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+    new = NewCutouts(rows, folder=tmp_path / "new")
+    assert new.encode(IDS, stopped_by(KeyboardInterrupt())) == {"image": ["new/gsd-1.fits"]}
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["gsd-1.fits"]
+    arrays = NewCutouts(SurveyRows(Table({"image": GREY})))
+    assert len(arrays.encode(IDS, stopped_by(KeyboardInterrupt()))["image"]) == 1
+    with pytest.raises(KeyboardInterrupt):
+        arrays.encode(IDS, stopped_by(KeyboardInterrupt(), at=0))
+
+
+def test_an_interrupt_between_the_last_names_leaves_no_file(tmp_path, monkeypatch):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+    original, calls = os.replace, []
+
+    def replace(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        NewCutouts(rows, folder=tmp_path / "new").encode(IDS, NEW)
+    assert len(calls) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_files_of_a_table_that_cannot_be_written_are_removed(tmp_path):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+    new = NewCutouts(rows, folder=tmp_path / "new")
+    new.encode(IDS[:1], NEW[:1])
+    (tmp_path / "new" / "%CE%B1%2F2.fits").write_text("of somebody else")
+    new.remove(IDS)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["%CE%B1%2F2.fits"]
+    new.remove(IDS)
+    (tmp_path / "new" / "%CE%B1%2F2.fits").unlink()
+    new.encode(IDS, NEW)
+    new.remove(IDS)
+    NewCutouts(SurveyRows(Table({"image": GREY}))).remove(IDS)
+    assert list(tmp_path.glob("new/*")) == []
+
+
+def test_a_file_that_somebody_else_wrote_meanwhile(tmp_path):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+
+    def planes():
+        yield NEW[0]
+        (tmp_path / "new" / "%CE%B1%2F2.fits").write_text("of somebody else")
+        yield NEW[1]
+
+    with pytest.raises(OutputExistsError, match="2.fits' was written by somebody else meanwhile; choose another"):
+        NewCutouts(rows, folder=tmp_path / "new").encode(IDS, planes())
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["%CE%B1%2F2.fits"]
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+
+    def write_bytes(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(OutputError, match="can't write .*new/gsd-1.fits': No space left on device; no new file was"):
+        NewCutouts(rows, folder=tmp_path / "new").encode(IDS, NEW)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("row_id", ["x" * 251, "α" * 42])
+def test_ids_that_are_too_long_for_a_file(tmp_path, row_id):
+    rows = SurveyRows(Table({"image": real_files(tmp_path)}), survey=survey(folder=tmp_path))
+    new = NewCutouts(rows, folder=tmp_path / "new")
+    with pytest.raises(
+        OutputError, match=f"the id '{row_id}' is too long for a file: .* has 25[67] characters, 255 are possible"
+    ):
+        new.check(["short", row_id])
+    new.check([row_id[:-1]])
+    new.encode([row_id[:-1]], NEW[:1])
 
 
 def test_what_cannot_be_written_is_said_first(tmp_path):
@@ -336,7 +473,9 @@ def test_what_cannot_be_written_is_said_first(tmp_path):
         NewCutouts(rows, folder=tmp_path / "g0.fits").check(IDS)
     with pytest.raises(OutputError, match="its folder .* doesn't exist; create it"):
         NewCutouts(rows, folder=tmp_path / "a" / "b").check(IDS)
-    with pytest.raises(OutputError, match="can't make the folder .*; choose another"):
+    with pytest.raises(OutputError, match="need a folder: name it with cutouts="):
+        NewCutouts(rows).encode(IDS, NEW)
+    with pytest.raises(OutputError, match="can't make the folder .*: No such file or directory; .* choose another"):
         NewCutouts(rows, folder=tmp_path / "a" / "b").encode(IDS, NEW)
     NewCutouts(rows, folder=tmp_path / "new").encode(IDS, NEW)
     with pytest.raises(OutputExistsError, match=r"gsd-1.fits' exists already \(2 such files\); pass overwrite=True"):

@@ -1,4 +1,4 @@
-"""A survey's planes as HDUs: their own dtype, their unit, their WCS."""
+"""HDUs of a table: a survey's planes in their own dtype, with their unit and WCS; display images as before."""
 
 import io
 
@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from astro_galaxysd.errors import ImageError
-from astro_galaxysd.images.hdu import from_hdus, to_hdus
+from astro_galaxysd import to_hdus as public_to_hdus
+from astro_galaxysd.errors import ImageError, SurveyError
 from astro_galaxysd.images.wcs import wcs_text
 from astro_galaxysd.survey.card import Survey
+from astro_galaxysd.survey.hdus import from_hdus, to_hdus
 
 LINEAR = {"kind": "linear", "vmin": -20.0, "vmax": 20.0}
 FLUX = np.random.default_rng(0).normal(2, 5, (3, 12, 15, 3)).astype(np.float32)
@@ -94,10 +95,10 @@ def test_other_cells():
 
 
 @pytest.mark.parametrize(("cell", "message"), [
-    (np.zeros((1, 4, 5, 3)), "row 0: an array of shape .*; a cutout is"),
-    (np.zeros((0, 5)), "row 0: an array of shape"),
-    (fits.ImageHDU(np.zeros((1, 3, 4, 5))), r"row 0: an HDU of shape .*; planes \(bands, H, W\)"),
-    (None, "row 0 has no image"),
+    (np.zeros((1, 4, 5, 3)), "row 0: an array of float64 and shape .*; an image"),
+    (np.zeros((0, 5)), "row 0: an array of float64 and shape"),
+    (fits.ImageHDU(np.zeros((2, 3, 4, 5))), r"row 0: an HDU of shape .*; an image \(H, W\) or planes"),
+    (None, "row 0 has no cutout"),
 ])  # fmt: skip
 def test_cells_that_are_no_cutouts(cell, message):
     cells = np.empty(1, object)
@@ -143,3 +144,27 @@ def test_round_trip(dtype, bands, sizes, unit, scale, with_wcs):
     again = to_hdus(back, survey=survey)
     for first, second in zip(to_hdus(table, survey=survey), again, strict=True):
         assert first.header.tostring() == second.header.tostring()
+
+
+def test_a_survey_is_described_in_any_way(table, tmp_path):
+    what = {"stretch": LINEAR, "unit": "adu", "pixel_scale": 0.4}
+    path = tmp_path / "card.toml"
+    path.write_text('unit = "adu"\npixel_scale = 0.4\n[stretch]\nkind = "linear"\nvmin = -20.0\nvmax = 20.0\n')
+    hdus = [hdu.header.tostring() for hdu in to_hdus(table, survey=Survey(**what))]
+    for source in (what, path, str(path)):
+        made = to_hdus(table, survey=source)
+        assert [hdu.header.tostring() for hdu in made] == hdus
+        np.testing.assert_array_equal(from_hdus(made, survey=source)["image"], FLUX)
+    assert public_to_hdus is to_hdus
+    for work in (lambda: to_hdus(table, survey=5), lambda: from_hdus(to_hdus(table, survey=what), survey=5)):
+        with pytest.raises(SurveyError, match="a survey is a Survey, a mapping or the path of a card, not 5"):
+            work()
+
+
+def test_further_axes_of_length_one():
+    """As `SurveyRows` reads them."""
+    data = np.moveaxis(FLUX[0], -1, 0)
+    (hdu,) = to_hdus(Table({"image": [fits.ImageHDU(data[None])]}, dtype=[object]), survey=Survey(stretch=LINEAR))
+    np.testing.assert_array_equal(hdu.data, data)
+    back = from_hdus([fits.ImageHDU(data[None])], survey=Survey(stretch=LINEAR))
+    np.testing.assert_array_equal(back["image"][0], FLUX[0][::-1])
