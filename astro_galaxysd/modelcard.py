@@ -112,8 +112,9 @@ def _domain_text(domain: Domain) -> str:
     known += [f"the seeing ({domain.seeing:.1f} px)"] if domain.seeing else []
     also = f", with {' and '.join(known)}" if known else ""
     return (
-        f"\n`{DOMAIN_FILE}` says what these cutouts are like, so that others can be compared with them before "
-        f"anything\nis drawn: features of {trained:,} training cutouts, how far {held_out:,} held-out ones are from them{also}.\n"
+        f"\n`{DOMAIN_FILE}` says what these cutouts are like, "
+        "so that others can be compared with them before anything\n"
+        f"is drawn: features of {trained:,} training cutouts, how far {held_out:,} held-out ones are from them{also}.\n"
         "`benchmarks/domain.py` measures what that tells apart.\n"
     )
 

@@ -243,7 +243,12 @@ def augment_table(
     domain = None
     if card is not None:
         domain = check_domain(table, images, declared, card, framed=match is not None, anyway=anyway, rng=seed)
-    found = found.measured(seeing=known.seeing if known else 0.0, seed=seed, anyway=anyway)
+    found = found.measured(
+        seeing=known.seeing * 128 / known.image_size if known else 0.0,
+        seed=seed,
+        anyway=anyway,
+        frame=known.frame(stretched=declared is not None and declared.stretch is not None) if known else None,
+    )
     drawing = Drawing(
         plan, chosen, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
     )

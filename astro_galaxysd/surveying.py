@@ -232,7 +232,9 @@ def inspect_survey(
     others = np.flatnonzero(~np.isin(every.table_rows, chosen)).tolist()
     left_out = by_name((every, every.unusable(others)), (read_as, faults))
     domain, notes = domain_of(card), []
-    match, fault = try_match(read_as, domain.seeing if domain else 0.0, run_seed(rng))
+    frame = domain.frame(stretched=read_as.survey.stretch is not None) if domain else None
+    seeing = domain.seeing * 128 / domain.image_size if domain else 0.0
+    match, fault = try_match(read_as, seeing, run_seed(rng), frame)
     found: dict[str, DomainReport | None] = {"domain": None, "framed": None}
     if domain is None:
         notes.append(
@@ -276,8 +278,8 @@ class _KeptRows(SurveyRows):
         return other
 
     def take_majority(self, rows: SurveyRows) -> None:
-        """Kind and size are those of most of `rows`."""
-        self._most = rows.kind, rows.size
+        """Kind, size and unit are those of most of `rows`."""
+        self._most = rows.kind, rows.size, rows.unit
 
 
 def _suggest(rows: _KeptRows) -> tuple[_KeptRows, Stretch | None]:

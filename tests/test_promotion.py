@@ -255,9 +255,7 @@ def test_the_card_says_what_was_done(card):
         features={"colour": [0] * 1400}, held_out={"colour": [0] * 900}, bands=("i", "r"), seeing=3.5
     )
     text = model_card(card, measured(frechet=0.1), measured(), "better.", domain)
-    assert (
-        "features of 1,400 training cutouts, how far 900 held-out ones are from them, with the bands (i, r" in text
-    )
+    assert "features of 1,400 training cutouts, how far 900 held-out ones are from them, with the bands (i, r" in text
     front = yaml.safe_load(text.split("---")[1])
     assert front["license"] == "bsd-3-clause"
     assert (front["library_name"], front["pipeline_tag"]) == ("diffusers", "text-to-image")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
+    from astro_galaxysd.survey.sizes import Frame
+
 __all__ = ["IMAGE", "Cells", "Cutouts", "NewRowImages", "append_drawn", "find_cutouts", "rehearse_append"]
 
 
@@ -53,7 +55,7 @@ class NewRowImages(Protocol):
     def looked_at(self, *, seed: int, progress: bool) -> NewRowImages:
         """The same after all real images were looked at."""
 
-    def measured(self, *, seeing: float, seed: int, anyway: bool) -> NewRowImages:
+    def measured(self, *, seeing: float, seed: int, anyway: bool, frame: Frame | None = None) -> NewRowImages:
         """The same after the real images were measured as far as new ones depend on them."""
 
     def cells(self, plan: Table, drawn: np.ndarray, provenance: Mapping[str, Any], record: Mapping[str, Any]) -> Cells:
@@ -96,7 +98,7 @@ class Cutouts:
         """Unchanged: all images were looked at when they were found."""
         return self
 
-    def measured(self, *, seeing: float, seed: int, anyway: bool) -> Cutouts:
+    def measured(self, *, seeing: float, seed: int, anyway: bool, frame: Frame | None = None) -> Cutouts:
         """Unchanged: nothing of them is asked of new ones but kind, size and codec."""
         return self
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from astro_galaxysd.survey.matching import Matched, Matcher
+    from astro_galaxysd.survey.sizes import Frame
 
 __all__ = ["MATCHES", "SurveyCutouts", "check_match", "find_survey_cutouts", "new_folder"]
 
@@ -132,17 +133,19 @@ class SurveyCutouts:
         usable = self.rows.only([row for row in range(len(self.rows)) if row not in reasons])
         return replace(self, left_out=left_out, usable=usable)
 
-    def measured(self, *, seeing: float = 0.0, seed: int = 0, anyway: bool = False) -> Self:
+    def measured(self, *, seeing: float = 0.0, seed: int = 0, anyway: bool = False, frame: Frame | None = None) -> Self:
         """Measure what galaxies are matched to, in rows that can be used.
 
         Parameters
         ----------
         seeing : float
-            FWHM of point sources in drawn images, pixels; 0: not known.
+            FWHM of point sources in drawn images of 128 px, pixels; 0: not known.
         seed : int
             Chooses the rows that are measured.
         anyway : bool
             Go on where galaxies can't be matched.
+        frame : Frame, optional
+            How large drawn galaxies are; by default as the shipped weights draw them.
 
         Raises
         ------
@@ -154,7 +157,7 @@ class SurveyCutouts:
         from astro_galaxysd.survey.matching import Matcher
 
         usable = self.usable or self.rows
-        matcher = Matcher(usable, survey=usable.survey, seeing_drawn=seeing, seed=seed)
+        matcher = Matcher(usable, survey=usable.survey, seeing_drawn=seeing, seed=seed, frame=frame)
         matcher.check(anyway)
         return replace(self, matcher=matcher)
 

@@ -44,6 +44,8 @@ class MatchReport:
         FWHM of stars and R90 of galaxies as drawn, pixels; 0: not known.
     notes : tuple of str
         What else a reader should know.
+    unread : tuple of str
+        Names of the rows of `left_out` that could not be read; the others could not be measured.
     """
 
     n_rows: int
@@ -56,6 +58,7 @@ class MatchReport:
     drawn_seeing: float
     drawn_radius: float
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def blurred(self) -> float:
@@ -77,8 +80,8 @@ class MatchReport:
         lines.append(self.seeing.text())
         if self.seeing.fwhm is not None and self.drawn_seeing:
             lines.append(
-                f"drawn galaxies have {self.drawn_seeing:.2f} px at R90 {self.drawn_radius:.1f} px: they stay more than "
-                f"10 % blurrier than the survey at {self.blurred:.0%} of its sizes"
+                f"drawn galaxies have {self.drawn_seeing:.2f} px at R90 {self.drawn_radius:.1f} px: they stay more "
+                f"than 10 % blurrier than the survey at {self.blurred:.0%} of its sizes"
             )
         return "\n".join([*lines, *self.notes])
 
@@ -119,16 +122,25 @@ class MatchReport:
             If the seeing of the survey or of the drawn galaxies is not known, or some sizes stay too blurred.
         """
         if self.n_rows < FEWEST_ROWS:
-            why = f" ({_named(self.left_out)})" if self.left_out else ""
             raise MatchError(
-                f"{self.n_rows} real cutouts could be measured{why}; {FEWEST_ROWS} are needed for sizes and sky: give "
-                "more rows, or larger cutouts"
+                f"{self.n_rows} real cutouts could be measured; {FEWEST_ROWS} are needed for sizes and sky: "
+                f"{self._advice()}"
             )
         if self.seeing.fwhm is None:
             _warn(f"the survey's seeing is not known ({self.seeing.reason}): drawn galaxies keep theirs")
         elif not self.drawn_seeing:
             _warn("the seeing of the drawn galaxies is not known (the weights have no record of it): they keep theirs")
         self._check_blurred(anyway)
+
+    def _advice(self) -> str:
+        """How more rows can be measured, by what went wrong."""
+        unread = {name: self.left_out[name] for name in self.unread}
+        if unread:
+            return f"{len(unread)} can't be read ({_named(unread)}); mend these or declare what they are"
+        if self.left_out:
+            named = _named(self.left_out)
+            return f"{len(self.left_out)} can't be measured ({named}); give more rows, or larger cutouts"
+        return "give more rows"
 
     def _check_blurred(self, anyway: bool) -> None:
         """Refuse, or warn, where drawn galaxies are too blurred."""
@@ -137,15 +149,23 @@ class MatchReport:
         fwhm = self.seeing.fwhm or 0.0
         sharpest = 1.1 * fwhm * self.drawn_radius / self.drawn_seeing
         found = (
-            f"drawn galaxies stay more than 10 % blurrier than the survey's {fwhm:.2f} px at {self.blurred:.0%} of the "
-            f"real sizes, R90 above {sharpest:.1f} px (drawn: {self.drawn_seeing:.2f} px at R90 "
+            f"drawn galaxies stay more than 10 % blurrier than the survey's {fwhm:.2f} px "
+            f"({self.seeing.source}) at {self.blurred:.0%} of the real sizes, R90 above "
+            f"{sharpest:.1f} px (drawn: {self.drawn_seeing:.2f} px at R90 "
             f"{self.drawn_radius:.1f} px; real R90 {np.median(self.sizes):.1f} px)"
         )
         if self.blurred > _MOST_BLURRED and not anyway:
             raise MatchError(
-                f"{found}; give rows of smaller galaxies or cutouts with larger pixels, or go on with anyway=True"
+                f"{found}; {self._settled()}give rows of smaller galaxies or cutouts with larger pixels, or go on with "
+                "anyway=True"
             )
         _warn(found)
+
+    def _settled(self) -> str:
+        """What settles a seeing that may be wrong."""
+        if self.seeing.origin == "estimated":
+            return "if the seeing is not that, declare it with psf=, which settles it; else "
+        return "psf= of the survey settles the seeing: correct it if it is wrong; else "
 
 
 def _warn(text: str) -> None:

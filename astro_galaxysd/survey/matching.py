@@ -12,6 +12,7 @@ Not added: photon noise of the galaxy, and sources beyond the drawn frame. Pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,23 +21,25 @@ import numpy as np
 from astro_galaxysd.errors import GalaxySDError, ImageError, MatchError
 from astro_galaxysd.survey.card import Survey
 from astro_galaxysd.survey.match_report import MatchReport
-from astro_galaxysd.survey.placing import Cutting, Placed, cut_out, place_light
-from astro_galaxysd.survey.seeing import Seeing, find_stars, read_psf, seeing_of_stars
-from astro_galaxysd.survey.sizes import DISPLAY_FRAME, FLUX_FRAME, Galaxy, find_galaxy
-from astro_galaxysd.survey.sky import Sky, draw_sky, measure_sky, share_directions
+from astro_galaxysd.survey.placing import Cutting, Placed, cut_out, place_light, quieter, whole_image
+from astro_galaxysd.survey.seeing import Seeing, find_stars, in_arcsec, read_psf, seeing_of_stars
+from astro_galaxysd.survey.sizes import DISPLAY_FRAME, FLUX_FRAME, Frame, find_galaxy
+from astro_galaxysd.survey.sky import FEWEST_PIXELS, Sky, clipped, draw_sky, measure_sky, share_directions
 
-__all__ = ["Cutouts", "Matched", "Matcher", "estimate_seeing"]
+__all__ = ["Matched", "Matcher", "MeasuredRows", "estimate_seeing"]
 
 #: Width of a star in display values over that in fluxes: 340 stars of 80 to 120 grey levels in training cutouts.
 _STRETCHED = 1.3
 _SIDE = 128  # of the images that `seeing_drawn` is told for
 _CANDIDATES = 1
 _ROUNDS = 5
+_AS_BLURRED = 1.01  # FWHM over the survey's, beyond which a note says so
 _NEAR = 0.01  # R90 reached over wanted, less 1
+_FILLED = 0.4  # R90 over the shorter side: beyond it little sky is seen, and light may go on outside
 _REACH = 1.15  # a scale is at most so far from the ratio of the radii, blurring taken into account
 
 
-class Cutouts(Protocol):
+class MeasuredRows(Protocol):
     """Real cutouts, as `astro_galaxysd.survey.rows.SurveyRows` has them."""
 
     def __len__(self) -> int: ...
@@ -51,8 +54,14 @@ class Cutouts(Protocol):
     def pixel_scale(self, row: int) -> float | None:
         """Arcsec, where it is known."""
 
+    def saturation(self, row: int) -> float | None:
+        """Value at and above which pixels are saturated, where it is known."""
+
     def name(self, row: int) -> str:
         """What messages call a row."""
+
+    def reason(self, row: int, error: Exception) -> str:
+        """Message of an error about a row, without its name."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,7 @@ class _Donor:
     r90: float
     axis_ratio: float
     sky: Sky
+    saturation: float | None
 
 
 class Matcher:
@@ -102,7 +112,7 @@ class Matcher:
 
     Parameters
     ----------
-    rows : Cutouts
+    rows : MeasuredRows
         Real cutouts.
     survey : Survey
         What they are.
@@ -112,6 +122,9 @@ class Matcher:
         Of the run, in [0, 2**63): which rows are measured.
     n_measured : int
         At most so many. 500 give the median size within 2 % where sizes scatter by 40 %.
+    frame : Frame, optional
+        How large drawn galaxies are; by default `FLUX_FRAME` of `astro_galaxysd.survey.sizes`, or `DISPLAY_FRAME`
+        without a stretch.
 
     Attributes
     ----------
@@ -120,29 +133,43 @@ class Matcher:
     Raises
     ------
     SurveyError
-        If the declared psf can't be read.
+        If the declared psf can't be read, or is in arcsec and no measured row has a pixel scale.
     """
 
-    def __init__(self, rows: Cutouts, *, survey: Survey, seeing_drawn: float, seed: int, n_measured: int = 500) -> None:
+    def __init__(
+        self,
+        rows: MeasuredRows,
+        *,
+        survey: Survey,
+        seeing_drawn: float,
+        seed: int,
+        n_measured: int = 500,
+        frame: Frame | None = None,
+    ) -> None:
         self._rows, self._survey, self._seed = rows, survey, seed
         self._widening = _STRETCHED if survey.stretch is None else 1.0
         self._seeing_drawn = seeing_drawn * self._widening
+        self._frame = frame or (DISPLAY_FRAME if survey.stretch is None else FLUX_FRAME)
         chosen = np.sort(np.random.default_rng([seed, 0]).permutation(len(rows))[:n_measured])
         measured: list[_Donor] = []
         stars: list[float] = []
-        left_out = {}
+        left_out: dict[str, str] = {}
+        unread: list[str] = []
         for row in map(int, chosen):
+            planes = None
             try:
-                donor, found = self._measure(row)
+                planes = rows.planes(row)
+                donor, found = self._measure(row, planes)
             except GalaxySDError as error:
-                left_out[rows.name(row)] = str(error).removeprefix(f"{rows.name(row)}: ")
+                left_out[rows.name(row)] = rows.reason(row, error)
+                unread += [rows.name(row)] if planes is None else []
                 continue
             measured.append(donor)
             stars += found
         skies = share_directions([donor.sky for donor in measured])
         self._donors = [replace(donor, sky=sky) for donor, sky in zip(measured, skies, strict=True)]
-        self._seeing = self._find_seeing(stars, int(chosen[0]) if len(chosen) else None)
-        self.report = self._make_report(left_out)
+        self._seeing = self._find_seeing(stars)
+        self.report = self._make_report(left_out, tuple(unread))
 
     def check(self, anyway: bool = False) -> None:
         """Refuse or warn where drawn galaxies can't be matched; see `MatchReport.check`.
@@ -184,44 +211,58 @@ class Matcher:
         planes = self._survey.from_display(drawn, rng)
         galaxy = find_galaxy(planes)
         note = "" if galaxy else "no galaxy found in the drawn image"
-        galaxy = galaxy or _whole_image(planes, self._radius * drawn.shape[0] / _SIDE)
+        galaxy = galaxy or whole_image(planes, self._radius * drawn.shape[0] / _SIDE)
         candidates = [self._donors[number] for number in rng.integers(len(self._donors), size=_CANDIDATES)]
         donor = min(candidates, key=lambda one: abs(one.axis_ratio - galaxy.axis_ratio))
         wanted, new_sky = donor.r90, draw_sky(donor.sky, self._rows.size, rng)
         image, placed, scale, reached = self._fit(cut_out(planes, galaxy), galaxy.r90, drawn.shape[0], donor, new_sky)
-        note = note or ("" if abs(reached / wanted - 1) < 0.1 else f"R90 {reached:.1f} px instead of {wanted:.1f} px")
-        known = self._seeing.fwhm is not None and self._seeing_drawn > 0
-        ratio = placed.fwhm / self._seeing.fwhm if known and self._seeing.fwhm else float("nan")
-        name = self._rows.name(donor.row)
-        return Matched(self._finish(image, donor.sky), donor.row, name, scale, wanted, reached, ratio, note)
+        notes = [note]
+        if not note and not abs(reached / wanted - 1) < 0.1:
+            notes = [f"R90 {reached:.1f} px instead of {wanted:.1f} px"]
+        ratio = placed.fwhm / self._seeing.fwhm if self._seeing.fwhm and self._seeing_drawn > 0 else float("nan")
+        if self._seeing.fwhm and ratio > _AS_BLURRED:
+            notes.append(f"seeing {placed.fwhm:.2f} px where the survey has {self._seeing.fwhm:.2f} px")
+        note, name = "; ".join(filter(None, notes)), self._rows.name(donor.row)
+        return Matched(self._finish(image, donor), donor.row, name, scale, wanted, reached, ratio, note)
 
     @property
     def _radius(self) -> float:
         """R90 of drawn galaxies at 128 px."""
-        return (DISPLAY_FRAME if self._survey.stretch is None else FLUX_FRAME).radius
+        return self._frame.radius * _SIDE / self._frame.side
 
-    def _measure(self, row: int) -> tuple[_Donor, list[float]]:
+    def _measure(self, row: int, planes: np.ndarray) -> tuple[_Donor, list[float]]:
         """Size and sky of a real row, and the widths of its stars."""
-        planes = self._rows.planes(row)
         galaxy = find_galaxy(planes)
         if galaxy is None:
             raise ImageError("no galaxy in the middle")
+        side = min(planes.shape[1:])
+        if galaxy.r90 > _FILLED * side:
+            raise ImageError(f"galaxy fills the cutout: R90 {galaxy.r90:.1f} px of {side} px")
         sky = measure_sky(planes, galaxy.sources)
-        limit = self._survey.saturation if self._survey.stretch is not None else 0.99
+        limit = self._rows.saturation(row) if self._survey.stretch is not None else 0.99
         saturated = None if limit is None else (np.nan_to_num(planes) >= limit).any(axis=0)
         stars = [] if self._survey.psf is not None else find_stars(galaxy, saturated)
-        return _Donor(row, galaxy.r90, galaxy.axis_ratio, sky), stars
+        return _Donor(row, galaxy.r90, galaxy.axis_ratio, sky, limit), stars
 
-    def _find_seeing(self, stars: Sequence[float], row: int | None) -> Seeing:
+    def _find_seeing(self, stars: Sequence[float]) -> Seeing:
         """The survey's seeing in the values that are matched."""
-        if self._survey.psf is None or row is None:
+        if self._survey.psf is None or not self._donors:
             return seeing_of_stars(stars)
-        given = read_psf(self._survey.psf, self._rows.pixel_scale(row))
+        given = read_psf(self._survey.psf, self._pixel_scale() if in_arcsec(self._survey.psf) else None)
         if self._survey.stretch is not None or given.fwhm is None:
             return given
         return Seeing(given.fwhm * _STRETCHED, "given")
 
-    def _make_report(self, left_out: dict[str, str]) -> MatchReport:
+    def _pixel_scale(self) -> float | None:
+        """Arcsec, of the first measured row that says it."""
+        for donor in self._donors:
+            with suppress(GalaxySDError):  # such pixels are not square; another row may do
+                scale = self._rows.pixel_scale(donor.row)
+                if scale is not None:
+                    return scale
+        return None
+
+    def _make_report(self, left_out: dict[str, str], unread: tuple[str, ...]) -> MatchReport:
         notes = []
         if self._survey.stretch is None:
             notes.append(
@@ -240,6 +281,7 @@ class Matcher:
             drawn_seeing=self._seeing_drawn,
             drawn_radius=self._radius,
             notes=tuple(notes),
+            unread=unread,
         )
 
     def _fit(
@@ -253,12 +295,16 @@ class Matcher:
         for _ in range(_ROUNDS):
             scale = float(np.clip(scale, first / _REACH, first * _REACH))
             placed = place_light(cutting, scale, self._rows.size, self._seeing_drawn * side / _SIDE, self._seeing)
-            image = placed.light + _with_less_noise(new_sky, donor.sky, placed.variance)
+            image = placed.light + quieter(new_sky, donor.sky, placed.variance)
             found = find_galaxy(image)
             reached = found.r90 if found else float("nan")
-            if best is None or not abs(best[3] - wanted) <= abs(reached - wanted):
+            if best is None or len(tried) == 1 or not abs(best[3] - wanted) <= abs(reached - wanted):
                 best = image, placed, scale, reached
-            if not found or abs(reached / wanted - 1) < _NEAR:
+            if not found:
+                break
+            if not tried:
+                new_sky = _settled(new_sky, donor.sky, found.sources)
+            elif abs(reached / wanted - 1) < _NEAR:
                 break
             tried.append((float(np.log(scale)), float(np.log(reached / wanted))))
             scale = float(np.exp(_next_guess(tried)))
@@ -266,23 +312,23 @@ class Matcher:
             raise MatchError("no round of scaling was made")
         return best
 
-    def _finish(self, image: np.ndarray, sky: Sky) -> np.ndarray:
-        """Limits and missing pixels of the survey."""
+    def _finish(self, image: np.ndarray, donor: _Donor) -> np.ndarray:
+        """Limits and missing pixels of the donor."""
         if self._survey.stretch is None:
             image = np.clip(image, 0.0, 1.0)
-        elif self._survey.saturation is not None:
-            image = np.minimum(image, self._survey.saturation)
-        if sky.missing.shape == image.shape[1:]:
-            image = np.where(sky.missing, np.nan, image)
+        elif donor.saturation is not None:
+            image = np.minimum(image, donor.saturation)
+        if donor.sky.missing.shape == image.shape[1:]:
+            image = np.where(donor.sky.missing, np.nan, image)
         return image
 
 
-def estimate_seeing(rows: Cutouts, n: int = 200) -> Seeing:
+def estimate_seeing(rows: MeasuredRows, n: int = 200) -> Seeing:
     """Seeing of a survey from the stars in its cutouts.
 
     Parameters
     ----------
-    rows : Cutouts
+    rows : MeasuredRows
         Real cutouts.
     n : int
         At most so many are looked at, evenly spaced.
@@ -302,21 +348,15 @@ def estimate_seeing(rows: Cutouts, n: int = 200) -> Seeing:
     return seeing_of_stars(stars)
 
 
-def _whole_image(planes: np.ndarray, r90: float) -> Galaxy:
-    """What stands for the galaxy where none was found: all within R90 of the middle."""
-    height, width = planes.shape[1:]
-    y, x = np.ogrid[:height, :width]
-    segment = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2) <= r90
-    level = np.median(planes[:, ~segment], axis=1)
-    light = (planes - level[:, None, None]).mean(axis=0)
-    return Galaxy(segment, segment.astype(np.int32), (width - 1) / 2, (height - 1) / 2, r90 / 2, r90, 1.0,
-                  float(light[segment].sum()), level, light)  # fmt: skip
-
-
-def _with_less_noise(new_sky: np.ndarray, sky: Sky, variance: np.ndarray) -> np.ndarray:
-    """New sky, quieter where light brings its own noise."""
-    level, rms = sky.level[:, None, None], np.maximum(sky.rms, 1e-300)[:, None, None]
-    return np.asarray(level + (new_sky - level) * np.sqrt(np.maximum(1.0 - variance / rms**2, 0.0)))
+def _settled(new_sky: np.ndarray, sky: Sky, sources: np.ndarray) -> np.ndarray:
+    """New sky whose level and rms are the row's where they are seen, outside the sources."""
+    seen = sources == 0
+    if seen.sum() < FEWEST_PIXELS:
+        return new_sky
+    plane = sky.plane(seen.shape)
+    level, rms = clipped((new_sky - plane)[:, seen], 3.0)
+    factor = np.divide(sky.rms, rms, out=np.ones(len(rms)), where=rms > 0)[:, None, None]
+    return np.asarray(sky.level[:, None, None] + (new_sky - plane - level[:, None, None]) * factor + plane)
 
 
 def _next_guess(tried: Sequence[tuple[float, float]]) -> float:

@@ -8,8 +8,9 @@ import numpy as np
 
 from astro_galaxysd.survey.seeing import Seeing, kernel
 from astro_galaxysd.survey.sizes import Galaxy, place
+from astro_galaxysd.survey.sky import Sky
 
-__all__ = ["Cutting", "Placed", "cut_out", "place_light"]
+__all__ = ["Cutting", "Placed", "cut_out", "place_light", "quieter", "whole_image"]
 
 #: Around its pixels a galaxy's light fades over this part of its R90, and at the edge of the drawn frame over half.
 _FADE = 1.0
@@ -116,6 +117,51 @@ def place_light(cutting: Cutting, scale: float, shape: tuple[int, int], drawn: f
     alone = placed[-1] > 0.95
     noise = np.std(placed[bands : 2 * bands, alone], axis=1) if alone.sum() >= 20 else np.zeros(bands)
     return Placed(placed[:bands], (noise[:, None, None] * np.clip(placed[-2], 0, 1)) ** 2, fwhm)
+
+
+def quieter(new_sky: np.ndarray, sky: Sky, variance: np.ndarray) -> np.ndarray:
+    """New sky, quieter where light brings its own noise.
+
+    Parameters
+    ----------
+    new_sky : ndarray, shape (B, H, W), float64
+        As drawn.
+    sky : Sky
+        What it was drawn like.
+    variance : ndarray, shape (B, H, W), float64
+        Of the noise that light brings.
+
+    Returns
+    -------
+    ndarray, shape (B, H, W), float64
+        Unchanged in a band without noise.
+    """
+    level, rms = sky.level[:, None, None], sky.rms[:, None, None]
+    share = np.divide(variance, rms**2, out=np.zeros(variance.shape), where=rms**2 > 0)
+    return np.asarray(level + (new_sky - level) * np.sqrt(np.maximum(1.0 - share, 0.0)))
+
+
+def whole_image(planes: np.ndarray, r90: float) -> Galaxy:
+    """What stands for the galaxy where none was found: all within R90 of the middle.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (B, H, W), float64
+        As drawn, all finite.
+    r90 : float
+        Pixels.
+
+    Returns
+    -------
+    Galaxy
+    """
+    height, width = planes.shape[1:]
+    y, x = np.ogrid[:height, :width]
+    segment = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2) <= r90
+    level = np.median(planes[:, ~segment], axis=1)
+    light = (planes - level[:, None, None]).mean(axis=0)
+    return Galaxy(segment, segment.astype(np.int32), (width - 1) / 2, (height - 1) / 2, r90 / 2, r90, 1.0,
+                  float(light[segment].sum()), level, light)  # fmt: skip
 
 
 def _whole(galaxy: Galaxy) -> np.ndarray:

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from astro_galaxysd.errors import ImageError, MatchError, MatchWarning
+from astro_galaxysd.errors import ImageError, MatchError, MatchWarning, SurveyError
 from astro_galaxysd.images.stretch import Stretch
 from astro_galaxysd.survey.card import Survey
 from astro_galaxysd.survey.rows import SurveyRows
+from astro_galaxysd.survey.sizes import Frame
 from astro_galaxysd.survey.verdict import DomainReport
 
 if TYPE_CHECKING:
@@ -132,16 +133,18 @@ def first_scale(rows: SurveyRows, unusable: Container[int] = ()) -> float | None
     return None
 
 
-def try_match(rows: SurveyRows, seeing: float, seed: int) -> tuple[MatchReport | None, str]:
+def try_match(rows: SurveyRows, seeing: float, seed: int, frame: Frame | None = None) -> tuple[MatchReport | None, str]:
     """Measure what galaxies would be matched to.
 
     Parameters
     ----------
     rows : SurveyRows
     seeing : float
-        FWHM of point sources in drawn images, pixels; 0: not known.
+        FWHM of point sources in drawn images of 128 px, pixels; 0: not known.
     seed : int
         Of the run.
+    frame : Frame, optional
+        How large drawn galaxies are, as `astro_galaxysd.survey.matching.Matcher` takes it.
 
     Returns
     -------
@@ -156,10 +159,10 @@ def try_match(rows: SurveyRows, seeing: float, seed: int) -> tuple[MatchReport |
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MatchWarning)
         try:
-            matcher = Matcher(rows, survey=rows.survey, seeing_drawn=seeing, seed=seed)
+            matcher = Matcher(rows, survey=rows.survey, seeing_drawn=seeing, seed=seed, frame=frame)
             report = matcher.report
             matcher.check(False)
-        except (MatchError, ImageError) as error:
+        except (MatchError, ImageError, SurveyError) as error:
             return report, f"not possible: {error}"
     partly = "; ".join(str(warning.message) for warning in caught)
     return report, f"possible, but {partly}" if partly else ""

@@ -130,6 +130,11 @@ class SurveyRows:
         """(height, width) in pixels of most rows; looks at the same rows as `kind` and raises as it does."""
         return self._majority()[1]
 
+    @property
+    def unit(self) -> str:
+        """BUNIT of most rows, empty where they have none; looks at the same rows as `kind` and raises as it does."""
+        return self._majority()[2]
+
     def row_id(self, row: int) -> str | None:
         """Id of a row; None where the table has no ids or it is masked."""
         if self._id_column is None:

@@ -20,7 +20,7 @@ import numpy as np
 from astro_galaxysd.errors import SurveyError
 from astro_galaxysd.survey.sizes import Galaxy
 
-__all__ = ["FEWEST_STARS", "Seeing", "find_stars", "kernel", "read_psf", "seeing_of_stars"]
+__all__ = ["FEWEST_STARS", "Seeing", "find_stars", "in_arcsec", "kernel", "read_psf", "seeing_of_stars"]
 
 #: Fewest stars of which a seeing is made: the median of 8 of scatter 15 % is known to 7 %.
 FEWEST_STARS = 8
@@ -58,12 +58,32 @@ class Seeing:
     scatter: float = 0.0
     reason: str = ""
 
+    @property
+    def source(self) -> str:
+        """Where it comes from, for messages."""
+        stars = f" from {self.n_stars} stars, scatter {self.scatter:.2f} px" if self.origin == "estimated" else ""
+        return f"{self.origin}{stars}"
+
     def text(self) -> str:
         """One line for reports."""
         if self.fwhm is None:
             return f"seeing: not known ({self.reason})"
-        stars = f", {self.n_stars} stars, scatter {self.scatter:.2f} px" if self.origin == "estimated" else ""
-        return f"seeing: {self.fwhm:.2f} px FWHM ({self.origin}{stars})"
+        return f"seeing: {self.fwhm:.2f} px FWHM ({self.source})"
+
+
+def in_arcsec(psf: Any) -> bool:
+    """Whether a declared psf is an angle, which needs a pixel scale.
+
+    Parameters
+    ----------
+    psf : float, Quantity, path or ndarray
+        As `read_psf` takes it.
+    """
+    from astropy import units
+
+    if isinstance(psf, units.Quantity):
+        return not psf.unit.is_equivalent(units.pix)
+    return not isinstance(psf, (str, os.PathLike)) and np.ndim(psf) == 0
 
 
 def read_psf(psf: Any, pixel_scale: float | None) -> Seeing:
@@ -97,8 +117,8 @@ def read_psf(psf: Any, pixel_scale: float | None) -> Seeing:
         return Seeing(float(width.to_value(units.pix)), "given")
     if pixel_scale is None:
         raise SurveyError(
-            f"psf is {width} and the size of a pixel is not known; declare pixel_scale= in arcsec, or the psf in pixels "
-            '("4.2 pix")'
+            f"psf is {width} and the size of a pixel is not known; declare pixel_scale= in arcsec, or the psf in "
+            'pixels ("4.2 pix")'
         )
     return Seeing(float(width.to_value(units.arcsec)) / pixel_scale, "given")
 

@@ -108,7 +108,7 @@ def find_galaxy(planes: np.ndarray) -> Galaxy | None:
         If `planes` has another number of axes or a side is below 16 px.
     """
     values = _checked(planes)
-    missing = ~np.isfinite(values).all(axis=0)
+    missing = np.asarray(~np.isfinite(values).all(axis=0))
     if missing.all():
         return None
     values = np.where(missing, np.nan, values)
@@ -151,7 +151,7 @@ def frame_planes(planes: np.ndarray, frame: Frame = FLUX_FRAME) -> np.ndarray | 
         return None
     values = np.asarray(planes, dtype=np.float64)
     scale, shape = frame.radius / galaxy.r90, (frame.side, frame.side)
-    known = np.isfinite(values).all(axis=0)
+    known = np.asarray(np.isfinite(values).all(axis=0))
     filled = np.where(known, values, galaxy.level[:, None, None])
     seen = place(known[None].astype(np.float64), scale, (galaxy.x, galaxy.y), shape)[0]
     placed = place(filled - galaxy.level[:, None, None], scale, (galaxy.x, galaxy.y), shape)
@@ -248,7 +248,8 @@ def _sources(light: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.nda
     level, rms = (float(value) for value in _clipped(smooth[~missing]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoDetectionsWarning)
-        found = detect_sources(smooth, level + max(_SIGNIFICANT * rms, 1e-12), n_pixels=_FEWEST_PIXELS, mask=missing)
+        faintest = max(_SIGNIFICANT * rms, 1e-12 * float(np.abs(smooth).max()))  # without noise: not its rounding
+        found = detect_sources(smooth, level + faintest, n_pixels=_FEWEST_PIXELS, mask=missing)
     return None if found is None else (found.data, smooth)
 
 

@@ -11,8 +11,8 @@ become skies of correlation
 
 Turned round this gives the :math:`\rho` of each lag and pair of bands for the :math:`r` measured in the row. Its
 spectrum (one Hermitian matrix of bands a frequency; lags tapered by a flat-top window, Politis & Romano 1995) is
-made positive semidefinite, and drawn with amplitudes as they are and random phases, so that the correlation of each
-sky is that of its row, not one more draw around it.
+made positive semidefinite and drawn; then each ring of frequencies is given the power it should have, so that the
+correlation of each sky is that of its row, not one more draw around it.
 """
 
 from __future__ import annotations
@@ -76,6 +76,10 @@ class Sky:
     missing: np.ndarray
     n_pixels: int
 
+    def plane(self, shape: tuple[int, int]) -> np.ndarray:
+        """The gradients as images of that height and width, (B, height, width), 0 in the middle."""
+        return _plane(self.gradient, shape)
+
 
 def measure_sky(planes: np.ndarray, sources: np.ndarray) -> Sky:
     """Measure the sky of a cutout.
@@ -101,18 +105,18 @@ def measure_sky(planes: np.ndarray, sources: np.ndarray) -> Sky:
     seen, away = _sky_pixels((np.asarray(sources) != 0) | _faint(values, missing), missing)
     gradient = _gradient(values, seen)
     values = values - _plane(gradient, missing.shape)
-    level = _clipped(values[:, _farthest(away, seen)], 3.0)[0]
+    level = clipped(values[:, _farthest(away, seen)], 3.0)[0]
     wide = _wide_light(values, seen) - level[:, None, None]
-    noise = _clipped(values[:, seen] - wide[:, seen], 3.0)[1]
+    noise = clipped(values[:, seen] - wide[:, seen], 3.0)[1]
     halos = bool((np.std(wide[:, seen], axis=1) > _NOTICED * noise).any())
     values = values - wide if halos else values
     pixels = values[:, seen]
-    middle, spread = _clipped(pixels, _CLIP)
+    middle, spread = clipped(pixels, _CLIP)
     inside = np.abs(pixels - middle[:, None]) <= _CLIP * np.maximum(spread, 1e-300)[:, None]
     quantiles = np.stack([np.quantile(band[kept], _shares()) for band, kept in zip(pixels, inside, strict=True)])
     known = np.zeros(values.shape, dtype=bool)
     known[:, seen] = inside
-    rms, correlation = _clipped(pixels, 3.0)[1], _correlation(values, known)
+    rms, correlation = clipped(pixels, 3.0)[1], _correlation(values, known)
     if halos:
         correlation, more = _given_back(correlation)
         rms, quantiles = rms * more, level[:, None] + (quantiles - level[:, None]) * more[:, None]
@@ -140,9 +144,7 @@ def share_directions(skies: Sequence[Sky]) -> list[Sky]:
         return []
     even = [_evened(sky.correlation) for sky in skies]
     uneven = np.mean([sky.correlation - mean for sky, mean in zip(skies, even, strict=True)], axis=0)
-    return [
-        replace(sky, correlation=np.clip(mean + uneven, -1.0, 1.0)) for sky, mean in zip(skies, even, strict=True)
-    ]
+    return [replace(sky, correlation=np.clip(mean + uneven, -1.0, 1.0)) for sky, mean in zip(skies, even, strict=True)]
 
 
 def draw_sky(sky: Sky, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -169,18 +171,20 @@ def draw_sky(sky: Sky, shape: tuple[int, int], rng: np.random.Generator) -> np.n
     ranks = rankdata(field.reshape(len(field), -1), axis=1) - 0.5
     scores = ndtri(ranks / ranks.shape[1])
     drawn = [np.interp(score, _SCORES, band) for score, band in zip(scores, sky.quantiles, strict=True)]
-    return np.stack(drawn).reshape(field.shape) + _plane(sky.gradient, shape)
+    return np.asarray(np.stack(drawn).reshape(field.shape) + _plane(sky.gradient, shape))
 
 
 def _faint(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Pixels of faint wide light: halos that stand out only when smoothed."""
     from scipy.ndimage import gaussian_filter, label
 
-    level, rms = _clipped(values[:, ~missing], 3.0)
+    if missing.all():
+        return missing
+    level, rms = clipped(values[:, ~missing], 3.0)
     scale = np.where(rms > 0, rms, 1.0)[:, None, None]
     light = np.where(missing, 0.0, np.clip((values - level[:, None, None]) / scale, -3.0, 3.0).mean(axis=0))
     smooth = gaussian_filter(light, _WIDE)
-    middle, spread = _clipped(smooth[None, ~missing], 3.0)
+    middle, spread = clipped(smooth[None, ~missing], 3.0)
     pieces, _ = label(smooth > middle[0] + 3.0 * spread[0])
     wide = np.bincount(pieces.ravel()) >= _FEWEST_FAINT  # smaller ones may be noise: the sky would lose its peaks
     wide[0] = False
@@ -192,7 +196,7 @@ def _gradient(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     x, y = (axis[seen] for axis in _axes(seen.shape))
     found = np.zeros((len(values), 2))
     for band, pixels in enumerate(values[:, seen]):
-        level, rms = _clipped(pixels[None], 3.0)
+        level, rms = clipped(pixels[None], 3.0)
         kept = np.abs(pixels - level[0]) <= 3.0 * rms[0]
         terms = np.stack([x[kept], y[kept], np.ones(kept.sum())], axis=1)
         slope = np.linalg.lstsq(terms, pixels[kept], rcond=None)[0][:2]
@@ -233,7 +237,7 @@ def _wide_light(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
     pixels = values[:, seen]
-    middle, spread = _clipped(pixels, 3.0)
+    middle, spread = clipped(pixels, 3.0)
     bounded = np.zeros_like(values)
     bounded[:, seen] = np.clip(pixels - middle[:, None], -3.0 * spread[:, None], 3.0 * spread[:, None])
     weight = gaussian_filter(seen.astype(np.float64), _HALO)
@@ -265,7 +269,7 @@ def _farthest(away: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.asarray(seen & (away >= limit))
 
 
-def _clipped(pixels: np.ndarray, sigmas: float) -> tuple[np.ndarray, np.ndarray]:
+def clipped(pixels: np.ndarray, sigmas: float) -> tuple[np.ndarray, np.ndarray]:
     """Median and standard deviation of each band after sigma clipping."""
     from astropy.stats import SigmaClip
 
@@ -287,7 +291,8 @@ def _correlation(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     def pairs(waves: np.ndarray) -> np.ndarray:
         # lag: the second band's place less the first's
         products = irfft2(waves[:, None].conj() * waves[None], shape)
-        return np.roll(products, (LAGS, LAGS), axis=(-2, -1))[..., : 2 * LAGS + 1, : 2 * LAGS + 1]
+        centred = np.roll(products, (LAGS, LAGS), axis=(-2, -1))
+        return np.asarray(centred[..., : 2 * LAGS + 1, : 2 * LAGS + 1])
 
     pixels = pairs(known_waves)
     scale = np.where(spread > 0, spread, 1.0)
@@ -315,7 +320,7 @@ def _latent(sky: Sky) -> np.ndarray:
             given = np.maximum.accumulate(powers @ (one * two))
             found[a, b] = np.interp(sky.correlation[a, b], given, steps) if np.ptp(given) > 1e-9 else 0.0
         found[a, a, LAGS, LAGS] = 1.0
-    return found * _taper()
+    return np.asarray(found * _taper())
 
 
 def _hermite(quantiles: np.ndarray) -> np.ndarray:
@@ -332,14 +337,27 @@ def _hermite(quantiles: np.ndarray) -> np.ndarray:
 
 
 def _field(correlation: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Gaussian fields of that correlation, unit variance, (B, height, width): spectra with random phases."""
+    """Gaussian fields of that correlation, unit variance, (B, height, width)."""
     from scipy.fft import irfft2, next_fast_len, rfft2
 
-    box = next_fast_len(shape[0] + LAGS), next_fast_len(shape[1] + LAGS, real=True)
+    # opposite edges are neighbours: that saves a margin, and nothing correlates across more than LAGS
+    box = next_fast_len(max(shape[0], 2 * LAGS + 2)), next_fast_len(max(shape[1], 2 * LAGS + 2), real=True)
     roots = _roots(correlation, box)
     noise = np.moveaxis(rfft2(rng.standard_normal((len(correlation), *box))), 0, -1)
-    field = irfft2(np.moveaxis((roots @ noise[..., None])[..., 0], -1, 0), box)
-    return np.asarray(field[:, : shape[0], : shape[1]])
+    waves = np.moveaxis((roots @ noise[..., None])[..., 0], -1, 0)
+    expected = np.moveaxis((np.abs(roots) ** 2).sum(axis=-1), -1, 0) * box[0] * box[1]
+    return np.asarray(irfft2(waves * _to_power(waves, expected), box)[:, : shape[0], : shape[1]])
+
+
+def _to_power(waves: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Factors that give each ring of frequencies its expected power, so that each sky has its row's correlation."""
+    height, width = waves.shape[1:]
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.arange(width)).round().astype(int).ravel()
+    factors = np.empty(waves.shape)
+    for factor, wave, power in zip(factors, np.abs(waves) ** 2, expected, strict=True):
+        drawn, wanted = (np.bincount(frequency, each.ravel()) for each in (wave, power))
+        factor[:] = np.sqrt(wanted / np.maximum(drawn, 1e-300))[frequency].reshape(height, width)
+    return factors
 
 
 def _roots(correlation: np.ndarray, box: tuple[int, int]) -> np.ndarray:

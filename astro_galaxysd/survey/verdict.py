@@ -113,7 +113,10 @@ class DomainReport:
             "warned": f"partly unlike the cutouts that {self.weights!r} was trained on",
             "refused": f"unlike all that {self.weights!r} was trained on",
         }
-        return "\n".join([*lines, *filter(None, [self.note]), f"These cutouts are {ends[self.verdict]}."])
+        # If not even all of them outside were refused, nothing can be said.
+        few = at_least(self.n, self.n) <= REFUSED
+        end = "too few to tell whether they are like those" if few else ends[self.verdict]
+        return "\n".join([*lines, *filter(None, [self.note]), f"These cutouts are {end}."])
 
     def as_record(self) -> dict[str, Any]:
         """For the run record; JSON-ready."""
@@ -180,7 +183,7 @@ def _ways_out(report: DomainReport, refused: bool) -> str:
     ways = ["check that the bands go red, green, blue"] if tinted else []
     ways += [] if report.framed else ['give drawn galaxies the survey\'s size, seeing and sky with match="survey"']
     ways += [
-        "declare another stretch (`galaxysd survey` suggests one)",
+        "declare another stretch (left out of the card, `galaxysd survey` suggests one)",
         "fine-tune weights (`galaxysd train finetune`)",
     ]
     ways += ["draw all the same with anyway=True (--anyway)"] if refused else []

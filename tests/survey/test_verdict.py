@@ -106,3 +106,8 @@ def test_text_and_record():
     assert json.loads(json.dumps(record)) == record
     assert (record["verdict"], record["n"], record["share"], record["left_out"]) == ("warned", 200, 0.2, 3)
     assert record["kinds"][COLOUR] == {"outside": 40, "median": 0.5, "limit": 0.99, "usual": 0.5}
+
+
+def test_few_cutouts_tell_nothing():
+    assert report(3, looks=3).text().endswith("These cutouts are too few to tell whether they are like those.")
+    assert not report(9).text().endswith("like those.")
