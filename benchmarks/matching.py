@@ -119,6 +119,8 @@ def case(name, cutouts, survey, drawn, *, sheets=None, donors=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MatchWarning)
         matcher.check(anyway=True)
+    if donors is not None:
+        others = others.only([row for row in range(len(rows)) if rows.name(row) not in matcher.report.left_out])
     ids = [str(row) for row in range(len(drawn))]
     new = NewCutouts(rows)
     column = rows.columns[0].name
@@ -168,7 +170,7 @@ def field_galaxies(folder, side=64):
         for x, y, flux, area in zip(
             catalogue.x_centroid, catalogue.y_centroid, catalogue.segment_flux, catalogue.area.value, strict=True
         ):
-            if flux / rms / np.sqrt(area) > 30:
+            if flux / rms / np.sqrt(area) > 15:
                 left, top = round(float(x)), round(float(y))
                 cutouts.append(padded[top : top + side, left : left + side])
     return np.array(cutouts, dtype=np.float32), scale
@@ -181,7 +183,7 @@ def isolated(cutout):
 
 
 def hst(folder, drawn, sheets):
-    """Galaxies of the fields; all of them are donors and all are compared with, as they are few."""
+    """Galaxies of the fields; those that can be measured are donors and are compared with, as they are few."""
     cutouts, scale = field_galaxies(folder)
     cutouts = np.array([cutout for cutout in cutouts if isolated(cutout)])
     survey = Survey(

@@ -32,11 +32,12 @@ __all__ = ["Matched", "Matcher", "MeasuredRows", "estimate_seeing"]
 _STRETCHED = 1.3
 _SIDE = 128  # of the images that `seeing_drawn` is told for
 _CANDIDATES = 1
+_NOISIEST = 3.0  # in the noise of most rows: one HST cutout of ten, between bright neighbours, has 3.7, the next 1.1
 _ROUNDS = 5
 _AS_BLURRED = 1.01  # FWHM over the survey's, beyond which a note says so
 _NEAR = 0.01  # R90 reached over wanted, less 1
 _FILLED = 0.4  # R90 over the shorter side: beyond it little sky is seen, and light may go on outside
-_REACH = 1.15  # a scale is at most so far from the ratio of the radii, blurring taken into account
+_REACH = 2.0  # a scale is at most so far from the ratio of the radii, blurring taken into account
 
 
 class MeasuredRows(Protocol):
@@ -166,6 +167,7 @@ class Matcher:
                 continue
             measured.append(donor)
             stars += found
+        measured = _usual(measured, rows, left_out)
         skies = share_directions([donor.sky for donor in measured])
         self._donors = [replace(donor, sky=sky) for donor, sky in zip(measured, skies, strict=True)]
         self._seeing = self._find_seeing(stars)
@@ -346,6 +348,18 @@ def estimate_seeing(rows: MeasuredRows, n: int = 200) -> Seeing:
             continue  # the caller's reading of the rows names it
         stars += find_stars(galaxy) if galaxy else []
     return seeing_of_stars(stars)
+
+
+def _usual(donors: list[_Donor], rows: MeasuredRows, left_out: dict[str, str]) -> list[_Donor]:
+    """Donors without those whose sky is far noisier than most: halos of neighbours, of which no sky can be made."""
+    if not donors:
+        return donors
+    noise = np.array([donor.sky.rms for donor in donors])
+    times = (noise / np.maximum(np.median(noise, axis=0), 1e-300)).max(axis=1)
+    for donor, ratio in zip(donors, times, strict=True):
+        if ratio > _NOISIEST:
+            left_out[rows.name(donor.row)] = f"its sky is {ratio:.1f} times as noisy as that of most rows"
+    return [donor for donor, ratio in zip(donors, times, strict=True) if ratio <= _NOISIEST]
 
 
 def _settled(new_sky: np.ndarray, sky: Sky, sources: np.ndarray) -> np.ndarray:

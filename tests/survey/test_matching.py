@@ -215,3 +215,13 @@ def test_a_seeing_without_stars_is_not_known(rows):
     plain = Matcher(SurveyRows(rows._table, survey=declared), survey=declared, seeing_drawn=3.5, seed=0, n_measured=8)
     with pytest.warns(MatchWarning, match="the survey's seeing is not known"):
         plain.check()
+
+
+def test_a_row_with_a_far_noisier_sky_is_no_donor():
+    values = real(10)
+    values[4] += 5 * np.moveaxis(noise(SIDE, np.random.default_rng(3)), 0, -1)
+    rows = SurveyRows(Table({"image": values}), survey=SURVEY)
+    told = Matcher(rows, survey=SURVEY, seeing_drawn=3.5, seed=0).report
+    assert told.n_rows == 9
+    assert list(told.left_out) == ["row 4"]
+    assert "times as noisy as that of most rows" in told.left_out["row 4"]
