@@ -31,7 +31,6 @@ __all__ = ["Matched", "Matcher", "MeasuredRows", "estimate_seeing"]
 #: Width of a star in display values over that in fluxes: 340 stars of 80 to 120 grey levels in training cutouts.
 _STRETCHED = 1.3
 _SIDE = 128  # of the images that `seeing_drawn` is told for
-_CANDIDATES = 1
 _NOISIEST = 3.0  # in the noise of most rows: one HST cutout of ten, between bright neighbours, has 3.7, the next 1.1
 _ROUNDS = 5
 _AS_BLURRED = 1.01  # FWHM over the survey's, beyond which a note says so
@@ -99,11 +98,10 @@ class Matched:
 
 @dataclass(frozen=True)
 class _Donor:
-    """A real row's size, shape and sky."""
+    """A real row's size and sky."""
 
     row: int
     r90: float
-    axis_ratio: float
     sky: Sky
     saturation: float | None
 
@@ -214,8 +212,7 @@ class Matcher:
         galaxy = find_galaxy(planes)
         note = "" if galaxy else "no galaxy found in the drawn image"
         galaxy = galaxy or whole_image(planes, self._radius * drawn.shape[0] / _SIDE)
-        candidates = [self._donors[number] for number in rng.integers(len(self._donors), size=_CANDIDATES)]
-        donor = min(candidates, key=lambda one: abs(one.axis_ratio - galaxy.axis_ratio))
+        donor = self._donors[int(rng.integers(len(self._donors)))]
         wanted, new_sky = donor.r90, draw_sky(donor.sky, self._rows.size, rng)
         image, placed, scale, reached = self._fit(cut_out(planes, galaxy), galaxy.r90, drawn.shape[0], donor, new_sky)
         notes = [note]
@@ -244,7 +241,7 @@ class Matcher:
         limit = self._rows.saturation(row) if self._survey.stretch is not None else 0.99
         saturated = None if limit is None else (np.nan_to_num(planes) >= limit).any(axis=0)
         stars = [] if self._survey.psf is not None else find_stars(galaxy, saturated)
-        return _Donor(row, galaxy.r90, galaxy.axis_ratio, sky, limit), stars
+        return _Donor(row, galaxy.r90, sky, limit), stars
 
     def _find_seeing(self, stars: Sequence[float]) -> Seeing:
         """The survey's seeing in the values that are matched."""
