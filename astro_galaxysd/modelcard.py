@@ -52,6 +52,8 @@ class CardFacts:
         With which training goes on.
     training_ids : sequence of str
         Ids of all rows that were trained on.
+    base : str
+        Revision of the weights that the training began with; empty: from nothing, or not noted.
     limits : sequence of str
     """
 
@@ -66,6 +68,7 @@ class CardFacts:
     hardware: str
     command: str
     training_ids: Sequence[str] = field(repr=False)
+    base: str = ""
     limits: Sequence[str] = _LIMITS
 
 
@@ -102,6 +105,7 @@ def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str
         reason=reason,
         ids=len(set(card.training_ids)),
         domain="" if domain is None else _domain_text(domain),
+        began=f"Began with weights of revision {card.base[:12]}. " if card.base else "",
     )
 
 
@@ -152,7 +156,7 @@ of the ids of all {ids:,} training rows; `astro_galaxysd.promotion.trained_on(fo
 {domain}
 ## Training
 
-{card.steps:,} steps, {card.images:,} images seen, {wall} on {card.hardware}. All settings:
+{began}{card.steps:,} steps, {card.images:,} images seen, {wall} on {card.hardware}. All settings:
 
 ```json
 {recipe}

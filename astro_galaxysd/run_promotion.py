@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.diffusion.components import load_components
+from astro_galaxysd.diffusion.finetune import BASE
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError
@@ -143,21 +144,30 @@ def _card_facts(
     times = [float(row["unix_time"]) for row in log]
     pauses = [later - earlier for earlier, later in pairwise(times)]
     usual = sorted(pauses)[len(pauses) // 2] if pauses else 0.0
-    hardware = folder / HARDWARE
+    hardware, base = folder / HARDWARE, folder / BASE
+    recipe = json.loads((folder / "recipe.json").read_text())
     return CardFacts(
         name=name,
         summary=_summary(folder / "weights"),
         data={" and ".join(Path(path).name for path in data): len(training.ids)},
         validation=f"{len(held_back.ids):,} rows of {' and '.join(Path(path).name for path in validation)}",
-        recipe=json.loads((folder / "recipe.json").read_text()),
+        recipe=recipe,
         steps=int(log[-1]["step"]),
         images=int(log[-1]["images"]),
         # the first stretch has no time of its own; pauses between two stretches of a run are not work
         seconds=usual + sum(min(pause, 3 * usual) for pause in pauses),
         hardware=json.loads(hardware.read_text())["hardware"] if hardware.exists() else "hardware that was not noted",
-        command=command or "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN",
+        command=command or _next(recipe),
         training_ids=training.ids,
+        base=json.loads(base.read_text())["revision"] if base.exists() else "",
     )
+
+
+def _next(recipe: Mapping[str, Any]) -> str:
+    """With which training goes on, by what is in a run's recipe."""
+    if "drawing_steps" in recipe:
+        return "galaxysd train refine --data ... --base FOLDER --reader ... --run NEW_RUN"
+    return "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN"
 
 
 def _summary(weights: Path) -> str:

@@ -16,12 +16,15 @@ from astro_galaxysd.diffusion.data import VALIDATION_SPLITS, read_training_set
 from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun, autoencoder_hash
 from astro_galaxysd.diffusion.finetune import FinetuneRun
 from astro_galaxysd.diffusion.generator import weights_folder
-from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe, RefineRecipe
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
+from astro_galaxysd.diffusion.refine import RefineRun
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError, UnknownNameError
+from astro_galaxysd.evaluation.appearance import Appearance
 from astro_galaxysd.evaluation.domain import record_domain
 from astro_galaxysd.evaluation.judges import JUDGES
+from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.learning.recipes import make_recipe
@@ -39,6 +42,7 @@ __all__ = [
     "finetune",
     "fit_to",
     "read_splits",
+    "refine",
     "train_autoencoder",
     "train_diffusion",
     "train_judge",
@@ -191,6 +195,53 @@ def finetune(
     recipe = make_recipe(FinetuneRecipe, folder, settings or {}, preset)
     training, held_back = read_splits(data, validation, column, schema)
     run = FinetuneRun(folder, training, _base_folder(base), recipe)
+    run.resume()
+    return _train(run, held_back, watch_every, until, progress)
+
+
+def refine(
+    data: Sequence[PathLike],
+    folder: PathLike,
+    base: PathLike,
+    reader: PathLike,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    preset: str = "mini",
+    validation: Sequence[PathLike] = (),
+    watch_every: int | None = 100,
+    minutes: float | None = None,
+    column: str = "image",
+    schema: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Refine a trained model by how what it draws differs from real galaxies, or go on; return its complete weights.
+
+    Parameters
+    ----------
+    base : path
+        As `finetune`.
+    reader : path
+        A reader of votes that `train_judge` trained on the same rows, used for nothing else: what is drawn for a reader
+        looks too good to it.
+    data, folder, settings, preset, validation, watch_every, minutes, column, schema, progress
+        As `train_diffusion`; settings are fields of `RefineRecipe`.
+
+    Raises
+    ------
+    TrainingError, UnknownNameError, ImageError, ConditionError, WeightsError, MissingDependencyError
+        As `finetune`, and for a reader that can't be used.
+    """
+    folder, until = Path(folder), _until(minutes)
+    recipe = make_recipe(RefineRecipe, folder, settings or {}, preset)
+    teacher = ImageReader.load(reader)
+    training, held_back = read_splits(data, validation, column, schema)
+    run = RefineRun(
+        folder,
+        training,
+        _base_folder(base),
+        recipe,
+        lambda images, device: Appearance(teacher, images, rng=recipe.seed, device=device),
+    )
     run.resume()
     return _train(run, held_back, watch_every, until, progress)
 

@@ -23,11 +23,11 @@ from astro_galaxysd.diffusion.components import load_autoencoder, load_component
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack
 from astro_galaxysd.drawing import weight_card
-from astro_galaxysd.errors import TrainingError, UnknownNameError, WeightsError
+from astro_galaxysd.errors import ImageError, TrainingError, UnknownNameError, WeightsError
 from astro_galaxysd.evaluation import domain as domain_records
 from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
-from astro_galaxysd.evaluation.reading import ImageReader
+from astro_galaxysd.evaluation.reading import ImageReader, judges_folder
 from astro_galaxysd.learning import runs
 from astro_galaxysd.promotion import trained_on
 from astro_galaxysd.survey.domain import make_domain, read_domain
@@ -254,6 +254,62 @@ def test_a_run_that_is_not_watched(data, tiny_weights, tmp_path, watched):
     assert watched == []
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Rows enough to say what a distance between galaxies is."""
+    return write_table(table(32), tmp_path_factory.mktemp("many") / "many.fits")
+
+
+@pytest.fixture(scope="module")
+def teacher(many, tmp_path_factory):
+    """File of a reader that has learnt for one step."""
+    sizes = {"width": (8, 16), "batch_size": 4, "steps": 1, "warmup": 1}
+    return training.train_judge("reader", [many], tmp_path_factory.mktemp("teacher"), sizes, progress=False)
+
+
+REFINE = {"batch_size": 2, "steps": 2, "warmup": 0, "precision": "fp32", "drawing_steps": 3, "learning_steps": 2}
+
+
+def test_refined_weights_are_sampled_as_they_learnt_to_draw(many, teacher, tiny_weights, tmp_path, watched):
+    rows = table(4, "v", split=["val"] * 4)
+    rows["image"] = np.asarray(rows["image"]).repeat(2, axis=1).repeat(2, axis=2)
+    shared = {"validation": [write_table(rows, tmp_path / "val.parquet")], "watch_every": 1, "progress": False}
+    short = {**REFINE, "steps": 1, "cooldown": 0.0}
+    training.refine([many], tmp_path / "run", tiny_weights, teacher, short, **shared)
+    weights = training.refine([many], tmp_path / "run", tiny_weights, teacher, {"steps": 2}, **shared)
+    assert watched == [(1, ["v0", "v1", "v2", "v3"]), (2, ["v0", "v1", "v2", "v3"])]
+    assert weights == tmp_path / "run" / "weights"
+    assert json.loads((weights / "sampling.json").read_text()) == {"steps": 3, "guidance": 1.0, "sampler": "dpm++"}
+    assert drawn(weights).shape == (1, 32, 32, 3)
+    assert load_components(weights).revision != load_components(tiny_weights).revision
+
+
+@pytest.mark.parametrize(
+    ("reader", "error", "message"),
+    [
+        ("absent.safetensors", WeightsError, r"absent.safetensors: no reader can be read .*`galaxysd train reader`"),
+        ("reporting", TrainingError, "reports on weights, so it can't teach them; train another one with"),
+        ("choosing", ImageError, "images of 32 px for a reader of 128 px; train a reader on such images"),
+    ],
+)
+def test_readers_that_can_not_teach(many, tiny_weights, tmp_path, monkeypatch, reader, error, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        training.refine([many], "run", tiny_weights, reader, REFINE, progress=False)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_an_embedder_can_not_teach(many, tiny_weights, tmp_path):
+    embedder = judges_folder() / "embedder.safetensors"
+    with pytest.raises(WeightsError, match="holds a 'embedder', not a reader"):
+        training.refine([many], tmp_path / "run", tiny_weights, embedder, REFINE, progress=False)
+
+
+def test_too_few_galaxies_to_compare_with(data, teacher, tiny_weights, tmp_path):
+    with pytest.raises(TrainingError, match="12 real images to compare with; give at least 32"):
+        training.refine([data], tmp_path / "run", tiny_weights, teacher, REFINE, progress=False)
+
+
 N = 8  # rows to draw with both weights; as many are compared with
 
 
@@ -341,6 +397,18 @@ def test_the_first_weights_of_a_folder(run, data):
     again = there.parent / "again"
     run_promotion.promote_run(folder, [data], [rows], again, n=N)
     assert "hardware that was not noted" in (again / "README.md").read_text()
+
+
+def test_the_card_of_a_refined_run(run, data):
+    folder, there, rows = run
+    recipe = json.loads((folder / "recipe.json").read_text())
+    (folder / "recipe.json").write_text(json.dumps(recipe | {"drawing_steps": 6}))
+    (folder / "base.json").write_text('{"revision": "0123456789abcdef"}')
+    first = there.parent / "first"
+    run_promotion.promote_run(folder, [data], [rows], first, n=N)
+    card = (first / "README.md").read_text()
+    assert "galaxysd train refine --data ... --base FOLDER --reader ..." in card
+    assert "Began with weights of revision 0123456789ab." in card
 
 
 def test_weights_are_not_compared_without_validation_rows(run, data):

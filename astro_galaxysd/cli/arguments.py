@@ -86,6 +86,9 @@ Train a model on tables with images and votes. A run's folder holds its checkpoi
                            --validation val.parquet
   galaxysd train finetune --base stable-diffusion-v1-5/ --data survey.fits --run runs/survey
   galaxysd train finetune --base mini --preset mini --data own.parquet --run runs/own
+  galaxysd train reader --data train.parquet --preset choosing --set seed=31 --run runs/teacher
+  galaxysd train refine --base runs/diffusion/weights --reader runs/teacher/reader.safetensors --data train.parquet \\
+                        --run runs/refined
   galaxysd train pack --data train.parquet --weights runs/diffusion/weights -o pack/
   galaxysd augment example --weights runs/diffusion/weights --target ring -n 8 -o rings.fits
 
@@ -277,24 +280,19 @@ def _add_train(commands: Any) -> None:
     part.add_argument("--autoencoder", required=True, help="folder of the trained autoencoder")
     part.add_argument("--start-from", metavar="FOLDER", help="weights that a new run begins with")
     _add_validation(part)
-    part.add_argument(
-        "--promote",
-        metavar="FOLDER",
-        nargs="?",
-        const="mini",
-        help="put the weights there if their figures on the validation rows are better than those of the weights that "
-        "are there (default: where the embedded model is)",
-    )
+    _add_promotion(part)
     part = _add_run(
         parts, "finetune", "Stable Diffusion, or another complete model, on a table", preset="galaxysd-paper"
     )
-    part.add_argument(
-        "--base",
-        required=True,
-        metavar="FOLDER|NAME",
-        help="diffusers folder of the model to start from, or installed weights such as mini",
-    )
+    _add_base(part)
     _add_validation(part)
+    part = _add_run(parts, "refine", "a trained model by how what it draws differs from real galaxies", preset="mini")
+    _add_base(part)
+    part.add_argument(
+        "--reader", required=True, metavar="FILE", help="reader of votes trained on the same rows, for nothing else"
+    )
+    _add_validation(part, every=100)
+    _add_promotion(part)
     _add_run(parts, "reader", "a reader of votes, which evaluations ask what a galaxy is", preset="mini")
     _add_run(parts, "embedder", "an embedder, in whose space evaluations measure distances", preset="mini")
     part = parts.add_parser("pack", help="data, weights and code for a machine with torch, diffusers and transformers")
@@ -330,10 +328,30 @@ def _add_data(part: argparse.ArgumentParser) -> None:
     part.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
 
 
-def _add_validation(part: argparse.ArgumentParser) -> None:
+def _add_base(part: argparse.ArgumentParser) -> None:
+    part.add_argument(
+        "--base",
+        required=True,
+        metavar="FOLDER|NAME",
+        help="diffusers folder of the model to start from, or installed weights such as mini",
+    )
+
+
+def _add_promotion(part: argparse.ArgumentParser) -> None:
+    part.add_argument(
+        "--promote",
+        metavar="FOLDER",
+        nargs="?",
+        const="mini",
+        help="put the weights there if their figures on the validation rows are better than those of the weights that "
+        "are there (default: where the embedded model is)",
+    )
+
+
+def _add_validation(part: argparse.ArgumentParser, *, every: int = 1000) -> None:
     part.add_argument("--validation", action="append", default=[], help="table with validation rows; may be repeated")
     part.add_argument(
-        "--watch-every", type=int, default=1000, help="steps between sample sheets and figures (default: 1000)"
+        "--watch-every", type=int, default=every, help=f"steps between sample sheets and figures (default: {every})"
     )
     part.add_argument(
         "--no-watch", action="store_true", help="no sample sheets and figures; a short run waits for them"

@@ -40,6 +40,8 @@ def run_train(options: argparse.Namespace) -> int:
                 folder = training.train_diffusion(
                     options.data, options.folder, options.autoencoder, settings, start_from=options.start_from, **shared
                 )
+            elif options.part == "refine":
+                folder = training.refine(options.data, options.folder, options.base, options.reader, settings, **shared)
             else:
                 folder = training.finetune(options.data, options.folder, options.base, settings, **shared)
         if int(os.environ.get("RANK", "0")):

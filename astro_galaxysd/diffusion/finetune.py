@@ -26,8 +26,10 @@ from astro_galaxysd.learning.trainingset import TrainingSet
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-__all__ = ["ADAPTED", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
+__all__ = ["ADAPTED", "BASE", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
 
+#: In a run's folder: which base it was begun with.
+BASE = "base.json"
 #: What a network can predict.
 PREDICTIONS = ("epsilon", "v_prediction")
 #: Layers that adapters are put on: queries, keys, values and outputs of the attention, by their names in each network.
@@ -129,23 +131,30 @@ class FinetuneRun(ConditionedRun):
         Raises
         ------
         TrainingError
-            As `TrainingRun.resume`, and if the run was begun with another base.
+            As `TrainingRun.resume`, and if the run was begun with another base, or another of what it goes by.
         """
-        record = self.folder / "base.json"
+        record = self.folder / BASE
         if self.checkpoint.exists() and record.exists():
-            begun = json.loads(record.read_text()).get("revision")
-            if begun != self.base_revision:
-                raise TrainingError(
-                    f"{self.folder}: this run was begun with a base of revision {begun}, this one is "
-                    f"{self.base_revision}; give the same --base, or start in another folder"
-                )
+            begun = json.loads(record.read_text())
+            for what, revision in self.began_with.items():
+                if begun.get(what, revision) != revision:
+                    name = "base" if what == "revision" else what
+                    raise TrainingError(
+                        f"{self.folder}: this run was begun with a {name} of revision {begun[what]}, this one is "
+                        f"{revision}; give the same --{name}, or start in another folder"
+                    )
         return super().resume()
 
     def save(self) -> None:
         """Write the checkpoint, and which base it belongs to."""
         super().save()
         if self.engine.rank == 0:
-            (self.folder / "base.json").write_text(json.dumps({"revision": self.base_revision}) + "\n")
+            (self.folder / BASE).write_text(json.dumps(self.began_with) + "\n")
+
+    @property
+    def began_with(self) -> dict[str, str]:
+        """Revisions of what the run can't change on its way: ``revision`` is the base's."""
+        return {"revision": self.base_revision}
 
     def components(self) -> Components:
         """The averaged weights on the processor, adapters merged, ready to sample or save; ends the run's training."""

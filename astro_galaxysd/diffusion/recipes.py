@@ -9,7 +9,7 @@ from astro_galaxysd.diffusion.captions import CaptionStyle
 from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.learning.recipes import Recipe
 
-__all__ = ["AutoencoderRecipe", "ConditionedRecipe", "DiffusionRecipe", "FinetuneRecipe"]
+__all__ = ["AutoencoderRecipe", "ConditionedRecipe", "DiffusionRecipe", "FinetuneRecipe", "RefineRecipe"]
 
 #: Channels are normalised in groups of so many, and read by so many heads.
 _GROUPS, _HEADS = 16, 4
@@ -113,6 +113,46 @@ class FinetuneRecipe(ConditionedRecipe):
     image_size: int
 
     table: ClassVar[str] = "finetune"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineRecipe(FinetuneRecipe):
+    """A run that compares what a complete model draws with real galaxies.
+
+    Parameters
+    ----------
+    drawing_steps : int
+        Sampling steps of a draw; the weights are to be sampled with as many.
+    learning_steps : int
+        Of these, how many learn in a step of the run, chosen anew each time.
+    whole_prompts : float
+        Share of the draws, in [0, 1], whose prompt carries all votes, as ``generate`` makes it from a table; the
+        others have prompts as in other runs.
+    votes, denoising : float
+        Weight of the divergence from the votes, and of the error that other runs minimise.
+    detail : float
+        As `DiffusionRecipe`.
+    """
+
+    drawing_steps: int
+    learning_steps: int
+    whole_prompts: float
+    votes: float
+    denoising: float
+    detail: float
+
+    table: ClassVar[str] = "refine"
+
+    def check(self) -> None:
+        """Raise for values that can't be trained with."""
+        super().check()
+        if not 2 <= self.drawing_steps <= 500 or not 1 <= self.learning_steps <= self.drawing_steps:
+            raise TrainingError(
+                f"recipe: drawing_steps = {self.drawing_steps}, learning_steps = {self.learning_steps}; give 2 to 500 "
+                "of the first, and of the second 1 to as many"
+            )
+        if self.whole_prompts > 1:
+            raise TrainingError(f"recipe: whole_prompts = {self.whole_prompts} is not in [0, 1]")
 
 
 def _check_sizes(recipe: DiffusionRecipe) -> None:

@@ -21,7 +21,16 @@ from astro_galaxysd.errors import UnknownNameError
 if TYPE_CHECKING:
     from astro_galaxysd.diffusion.components import Components
 
-__all__ = ["MICRO_BATCH", "SAMPLERS", "decode_latents", "guide", "make_scheduler", "sample_latents", "sample_rows"]
+__all__ = [
+    "MICRO_BATCH",
+    "SAMPLERS",
+    "decode_latents",
+    "decoded",
+    "guide",
+    "make_scheduler",
+    "sample_latents",
+    "sample_rows",
+]
 
 #: Rows a network call always has.
 MICRO_BATCH = 8
@@ -124,12 +133,18 @@ def sample_latents(
     return drawn
 
 
+def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Pixels of latents as a UNet sees them: shape (N, 3, H, W), float32, about [-1, 1]."""
+    config = vae.config
+    scaled = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+    pixels: torch.Tensor = vae.decode(scaled, return_dict=False)[0].float()
+    return pixels
+
+
 def decode_latents(components: Components, latents: torch.Tensor) -> np.ndarray:
     """Images of at most `MICRO_BATCH` latents, shape (n, H, W, 3), uint8."""
-    config = components.vae.config
-    scaled = _padded(latents) / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
-    pixels = components.vae.decode(scaled, return_dict=False)[0][: len(latents)]
-    grey = (pixels.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+    pixels = decoded(components.vae, _padded(latents))[: len(latents)]
+    grey = (pixels * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     return np.asarray(grey.permute(0, 2, 3, 1).cpu())
 
 

@@ -1,12 +1,11 @@
 r"""Training of what judges galaxies: readers of votes, and an embedder that nobody tells what a galaxy is.
 
-A reader minimises the Kullback-Leibler divergence of the volunteers' answers from its own, question by question,
+A reader minimises the divergence of the volunteers' answers from its own
+(`astro_galaxysd.evaluation.reading.divergence`), each question weighted by the share of volunteers who saw it, so what
+it says is the mean fraction of galaxies that look so.
 
-.. math:: \sum_q w_q \sum_{a \in q} f_a \ln (f_a / \hat f_a), \qquad w_q = \text{share of volunteers who saw } q,
-
-so what it says is the mean fraction of galaxies that look so. An embedder is trained as SimCLR is (Chen et al. 2020,
-ICML), which the published GalaxyEmb follows too: of each galaxy two views are made (`viewed`), and among all views of
-a batch the other one is to be found by its direction,
+An embedder is trained as SimCLR is (Chen et al. 2020, ICML), which the published GalaxyEmb follows too: of each galaxy
+two views are made (`viewed`), and among all views of a batch the other one is to be found by its direction,
 
 .. math:: -\ln \frac{e^{\cos(z_i, z_j) / T}}{\sum_{k \ne i} e^{\cos(z_i, z_k) / T}},
 
@@ -29,7 +28,7 @@ from astro_galaxysd.errors import ConditionError, TrainingError
 from astro_galaxysd.evaluation.embedding import mean_of_turns
 from astro_galaxysd.evaluation.networks import build, save_network, seen
 from astro_galaxysd.evaluation.reader import reached
-from astro_galaxysd.evaluation.reading import fractions_of
+from astro_galaxysd.evaluation.reading import divergence, fractions_of
 from astro_galaxysd.images.files import atomic_path
 from astro_galaxysd.learning.engine import Engine
 from astro_galaxysd.learning.recipes import Recipe
@@ -186,8 +185,7 @@ class ReaderRun(JudgeRun):
         with self.engine.autocast():
             answers = self.network(seen(shifted(pixels, rng, _LARGEST_SHIFT)))
         read = fractions_of(answers.float(), logarithm=True)
-        loss: torch.Tensor = (weights * (torch.xlogy(votes, votes) - votes * read)).sum() / len(votes)
-        return loss
+        return divergence(read, votes, weights).mean()
 
 
 class EmbedderRun(JudgeRun):

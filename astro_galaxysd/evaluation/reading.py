@@ -20,7 +20,7 @@ from astro_galaxysd.conditions.tree import ANSWERS, QUESTIONS
 from astro_galaxysd.errors import WeightsError
 from astro_galaxysd.evaluation.networks import load_network, run_network
 
-__all__ = ["READERS", "ImageReader", "fractions_of", "judges_folder"]
+__all__ = ["READERS", "ImageReader", "divergence", "fractions_of", "judges_folder"]
 
 #: Readers that ship, and their files.
 READERS = {"reporting": "reader-reporting.safetensors", "choosing": "reader-choosing.safetensors"}
@@ -101,3 +101,24 @@ def fractions_of(answers: torch.Tensor, *, logarithm: bool = False) -> torch.Ten
     """Softmax, or its logarithm, within each question of the tree; `answers` has the shape (N, 37)."""
     parts = torch.split(answers, [len(question.answers) for question in QUESTIONS], dim=1)
     return torch.cat([part.log_softmax(dim=1) if logarithm else part.softmax(dim=1) for part in parts], dim=1)
+
+
+def divergence(read: torch.Tensor, votes: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    r"""Kullback-Leibler divergence of answers that were read from the volunteers', summed over questions.
+
+    .. math:: \sum_q w_q \sum_{a \in q} f_a \ln (f_a / \hat f_a)
+
+    Parameters
+    ----------
+    read : Tensor, shape (N, 37)
+        Logarithms of fractions, :math:`\ln \hat f_a`.
+    votes : Tensor, shape (N, 37)
+        Conditional fractions :math:`f_a`, 0 where not asked.
+    shares : Tensor, shape (N, 37)
+        Share of volunteers who saw the question, :math:`w_q` (`astro_galaxysd.evaluation.reader.reached`).
+
+    Returns
+    -------
+    Tensor, shape (N,)
+    """
+    return (shares * (torch.xlogy(votes, votes) - votes * read)).sum(dim=1)

@@ -46,6 +46,8 @@ def installed():
         (["train", "autoencoder"], ["--data", "--run", "--preset", "--set NAME=VALUE", "--minutes", "goes on if the"]),
         (["train", "diffusion"], ["--autoencoder", "--start-from", "--validation", "--watch-every", "--promote"]),
         (["train", "finetune"], ["--base", "--preset", "--validation", "--watch-every"]),
+        (["train"], ["galaxysd train refine --base", "--reader runs/teacher/reader.safetensors"]),
+        (["train", "refine"], ["--base", "--reader", "--validation", "figures (default: 100)", "--promote"]),
         (["evaluate"], ["galaxysd evaluate test.parquet drawn.parquet --training train.parquet --blind -o report/"]),
         (["sweep"], ["galaxysd sweep val.parquet --guidance 1 2 3 4 --steps 10 20 -o sweep.ecsv"]),
         (["train", "pack"], ["--data", "--out", "--weights", "--validation", "--overwrite"]),
@@ -81,6 +83,10 @@ def test_version(galaxysd):
             "the following arguments are required: --autoencoder",
         ),
         (["train", "finetune", "--data", "t.fits", "--run", "r"], "the following arguments are required: --base"),
+        (
+            ["train", "refine", "--data", "t.fits", "--run", "r"],
+            "the following arguments are required: --base, --reader",
+        ),
     ],
 )
 def test_wrong_command_line(galaxysd, arguments, message):

@@ -186,6 +186,46 @@ def test_promote_without_validation_rows(diffusion):
     assert "weights are compared on validation rows: give tables with them (--validation)" in done.err
 
 
+@pytest.fixture
+def refine(galaxysd, tmp_path, tiny_weights, monkeypatch):
+    """``galaxysd train refine`` of 32 galaxies, small and unwatched, with a reader that has learnt for one step."""
+    monkeypatch.setattr(training, "Watcher", lambda *_, **__: lambda run: None)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
+    rows = Table({"id": [f"g{row}" for row in range(32)], "t01_smooth": rng.random(32), "image": images})
+    data = write_table(rows, tmp_path / "many.fits")
+    shared = ["--data", data, "--steps", 1, "--no-progress"]
+    sizes = settings(["width=[8, 16]", "batch_size=4"])
+    assert galaxysd("train", "reader", "--run", tmp_path / "teacher", *shared, *sizes).status == 0
+
+    def run(*more, reader=tmp_path / "teacher" / "reader.safetensors"):
+        command = ["train", "refine", "--base", tiny_weights, "--reader", reader, "--run", tmp_path / "r", *shared]
+        return galaxysd(*command, *settings(["batch_size=2", "drawing_steps=3", "precision=fp32"]), *more)
+
+    return run
+
+
+def test_a_reader_and_weights_refined_with_it(refine, validation, tmp_path, monkeypatch):
+    compared = []
+    monkeypatch.setattr(run_promotion, "promote_run", lambda *given, **_: compared.append(given[3]) or "kept that.")
+    done = refine("--validation", validation, "--promote", tmp_path / "best")
+    assert (done.status, done.out) == (0, f"weights  {tmp_path / 'r' / 'weights'}\nkept that.\n")
+    assert compared == [str(tmp_path / "best")]
+    told = json.loads((tmp_path / "r" / "weights" / "sampling.json").read_text())
+    assert told == {"steps": 3, "guidance": 1.0, "sampler": "dpm++"}
+
+
+def test_errors_of_refine(refine, tmp_path):
+    for more, reader, message in (
+        ([], tmp_path / "absent", "absent: no reader can be read"),
+        (["--preset", "galaxysd-paper"], tmp_path / "absent", "preset galaxysd-paper has no table [refine]"),
+        (["--set", "learning_steps=4"], tmp_path / "absent", "drawing_steps = 3, learning_steps = 4; give 2 to 500"),
+    ):
+        done = refine(*more, reader=reader)
+        assert done.status == 1
+        assert message in done.err
+
+
 def test_later_settings_win_and_words_need_no_quotes():
     pairs = ["steps=3", "steps = 4", "precision=bf16", 'schedule="one-cycle"', "betas=[0.9, 0.99]", "clip=1e-1"]
     expected = {"steps": 4, "precision": "bf16", "schedule": "one-cycle", "betas": [0.9, 0.99], "clip": 0.1}

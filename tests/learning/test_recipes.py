@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from astro_galaxysd.diffusion.captions import CaptionStyle
-from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe
+from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe, RefineRecipe
 from astro_galaxysd.errors import TrainingError, UnknownNameError
 from astro_galaxysd.evaluation.judges import EmbedderRecipe, ReaderRecipe
 from astro_galaxysd.learning.recipes import load_preset, make_recipe, preset_names
@@ -16,6 +16,7 @@ KINDS = {
     "autoencoder": AutoencoderRecipe,
     "diffusion": DiffusionRecipe,
     "finetune": FinetuneRecipe,
+    "refine": RefineRecipe,
     "reader": ReaderRecipe,
     "embedder": EmbedderRecipe,
 }
