@@ -54,6 +54,10 @@ class CardFacts:
         Ids of all rows that were trained on.
     base : str
         Revision of the weights that the training began with; empty: from nothing, or not noted.
+    base_ids : sequence of str
+        Hashes of the ids of rows that these were trained on; empty: not known.
+    reader : str
+        Revision of the reader that taught, empty for none.
     limits : sequence of str
     """
 
@@ -69,6 +73,8 @@ class CardFacts:
     command: str
     training_ids: Sequence[str] = field(repr=False)
     base: str = ""
+    base_ids: Sequence[str] = field(default=(), repr=False)
+    reader: str = ""
     limits: Sequence[str] = _LIMITS
 
 
@@ -105,8 +111,23 @@ def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str
         reason=reason,
         ids=len(set(card.training_ids)),
         domain="" if domain is None else _domain_text(domain),
-        began=f"Began with weights of revision {card.base[:12]}. " if card.base else "",
+        began=_beginning(card),
+        before=_before(card),
     )
+
+
+def _beginning(card: CardFacts) -> str:
+    taught = f", taught by a reader of revision {card.reader[:12]}" if card.reader else ""
+    return f"Began with weights of revision {card.base[:12]}{taught}. " if card.base else ""
+
+
+def _before(card: CardFacts) -> str:
+    """What is known of the rows that the weights it began with were trained on."""
+    if not card.base:
+        return ""
+    if not card.base_ids:
+        return " (what it began with was trained on is not known)"
+    return f", and of the {len(card.base_ids):,} of the weights it began with"
 
 
 def _domain_text(domain: Domain) -> str:
@@ -152,7 +173,8 @@ weights, a timestep spacing that keeps the sky noise, and reproducible rows.
 {rows}
 
 SDSS colour cutouts with votes of Galaxy Zoo 2 (Willett et al. 2013, Hart et al. 2016). `training_ids.txt` holds hashes
-of the ids of all {ids:,} training rows; `astro_galaxysd.promotion.trained_on(folder, ids)` says which were among them.
+of the ids of all {ids:,} training rows{before}; `astro_galaxysd.promotion.trained_on(folder, ids)` says
+which were among them.
 {domain}
 ## Training
 

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.conditions.prompts import prompts_from_fractions
-from astro_galaxysd.conditions.seeds import id_text, row_seeds
+from astro_galaxysd.conditions.seeds import row_seeds
 from astro_galaxysd.diffusion.components import folder_revision, is_weights_folder
 from astro_galaxysd.drawing import load_generator
 from astro_galaxysd.errors import TrainingError, WeightsError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure, Progress, choose_rows
 from astro_galaxysd.images.files import atomic_folder
+from astro_galaxysd.learning.trainingids import IDS, trained_on, write_training_ids
 from astro_galaxysd.modelcard import CardFacts, model_card, shown
 from astro_galaxysd.survey.domain import write_domain
 
@@ -52,9 +53,7 @@ IMPROVING = ("frechet", "consistency", "realism")
 #: Metrics none of which may worsen.
 GUARDED = (*IMPROVING, "diversity", "flux_ks", "background_ks")
 
-_IDS = "training_ids.txt"
 _CARD = "README.md"
-_DIGITS = 16
 _SAMPLING = ("sampler", "steps", "guidance")
 _TOGETHER = 32
 
@@ -279,9 +278,9 @@ def promote(
     if not better:
         reason = f"replaced by force; {reason}"
     with atomic_folder(target, overwrite=True, ours=is_weights_folder) as partial:
-        shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", _CARD, _IDS))
+        shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", _CARD, IDS))
         (partial / _CARD).write_text(model_card(card, measured_new, measured_old, reason, domain), encoding="utf-8")
-        write_training_ids(partial, card.training_ids)
+        write_training_ids(partial, card.training_ids, card.base_ids)
         if domain is not None:
             write_domain(domain, partial)
     return True, reason
@@ -294,41 +293,3 @@ def _same_as_measured(folder: Path, measured: Measured) -> None:
             f"{folder} has changed since it was measured (content {found[:12]}, then {measured.revision[:12]}); "
             "measure it again"
         )
-
-
-def _hash(identifier: object) -> str:
-    return hashlib.sha256(id_text(identifier).encode("utf-8", errors="surrogatepass")).hexdigest()[:_DIGITS]
-
-
-def write_training_ids(folder: str | os.PathLike[str], ids: Iterable[str | int]) -> None:
-    """Say beside weights which rows they were trained on, by the hashes of their ids; `trained_on` reads it."""
-    (Path(folder) / _IDS).write_text("".join(f"{line}\n" for line in sorted(map(_hash, ids))), encoding="utf-8")
-
-
-def trained_on(weights_folder: str | os.PathLike[str], ids: Iterable[str | int]) -> np.ndarray:
-    """Whether weights were trained on rows, by the hashes of their ids.
-
-    Parameters
-    ----------
-    weights_folder : path
-    ids : iterable of str or int
-        As in the training table; 7 and ``"7"`` are the same.
-
-    Returns
-    -------
-    ndarray, shape (N,), bool
-
-    Raises
-    ------
-    WeightsError
-        If the weights don't say what they were trained on.
-    """
-    path = Path(weights_folder) / _IDS
-    try:
-        known = set(path.read_text(encoding="utf-8").split())
-    except OSError as error:
-        raise WeightsError(
-            f"{path} can't be read ({error.strerror}): these weights don't say which rows they were trained on; "
-            "ask who made them"
-        ) from error
-    return np.array([_hash(identifier) in known for identifier in ids], dtype=bool)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.diffusion.components import load_components
-from astro_galaxysd.diffusion.finetune import BASE
+from astro_galaxysd.diffusion.finetune import BASE, BASE_IDS
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError
@@ -144,8 +144,8 @@ def _card_facts(
     times = [float(row["unix_time"]) for row in log]
     pauses = [later - earlier for earlier, later in pairwise(times)]
     usual = sorted(pauses)[len(pauses) // 2] if pauses else 0.0
-    hardware, base = folder / HARDWARE, folder / BASE
-    recipe = json.loads((folder / "recipe.json").read_text())
+    hardware, begun = folder / HARDWARE, _record(folder)
+    recipe, known = json.loads((folder / "recipe.json").read_text()), folder / BASE_IDS
     return CardFacts(
         name=name,
         summary=_summary(folder / "weights"),
@@ -157,16 +157,28 @@ def _card_facts(
         # the first stretch has no time of its own; pauses between two stretches of a run are not work
         seconds=usual + sum(min(pause, 3 * usual) for pause in pauses),
         hardware=json.loads(hardware.read_text())["hardware"] if hardware.exists() else "hardware that was not noted",
-        command=command or _next(recipe),
+        command=command or _next(recipe, begun),
         training_ids=training.ids,
-        base=json.loads(base.read_text())["revision"] if base.exists() else "",
+        base=begun.get("revision", ""),
+        base_ids=known.read_text(encoding="utf-8").split() if known.is_file() else (),
+        reader=begun.get("reader", ""),
     )
 
 
-def _next(recipe: Mapping[str, Any]) -> str:
-    """With which training goes on, by what is in a run's recipe."""
-    if "drawing_steps" in recipe:
+def _record(folder: Path) -> dict[str, str]:
+    """With what a run was begun; empty for one from nothing."""
+    record = folder / BASE
+    begun: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
+    return begun
+
+
+def _next(recipe: Mapping[str, Any], begun: Mapping[str, str]) -> str:
+    """With which training goes on, by the stage of a run; former runs tell it by their recipe alone."""
+    stage = begun.get("stage", "refine" if "drawing_steps" in recipe else "diffusion")
+    if stage == "refine":
         return "galaxysd train refine --data ... --base FOLDER --reader ... --run NEW_RUN"
+    if stage == "finetune":
+        return "galaxysd train finetune --data ... --base FOLDER --run NEW_RUN"
     return "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN"
 
 

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     from astro_galaxysd.evaluation.scoring import Sets
 
-__all__ = ["SeenRowsWarning", "count_copies", "count_seen", "judge_folders", "weight_folders", "weights_of"]
+__all__ = [
+    "SeenRowsWarning",
+    "count_copies",
+    "count_rows",
+    "count_seen",
+    "judge_folders",
+    "weight_folders",
+    "weights_of",
+]
 
 
 class SeenRowsWarning(UserWarning):
@@ -118,6 +126,31 @@ def judge_folders(reader: object, revision: str | None, embedder: str) -> dict[s
     return folders
 
 
+def count_rows(folder: Path | None, ids: Sequence[str]) -> int | None:
+    """Count the rows that weights, or what judges, learnt from, by the ids in their folder.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None where it is not known.
+    ids : sequence of str
+        Of the rows; none where they have no ids.
+
+    Returns
+    -------
+    int or None
+        None where there are no ids, or where the folder does not say what was learnt from.
+    """
+    from astro_galaxysd.promotion import trained_on
+
+    if folder is None or not ids:
+        return None
+    try:
+        return int(trained_on(folder, ids).sum())
+    except WeightsError:
+        return None
+
+
 def count_seen(ids: Sequence[str], folders: Mapping[str, Path | None]) -> dict[str, int | None]:
     """Count the rows that were learnt from.
 
@@ -138,7 +171,7 @@ def count_seen(ids: Sequence[str], folders: Mapping[str, Path | None]) -> dict[s
     SeenRowsWarning
         For each that has seen any.
     """
-    seen = {who: _count(folder, ids) for who, folder in folders.items()}
+    seen = {who: count_rows(folder, ids) for who, folder in folders.items()}
     for who, number in seen.items():
         if number:
             warnings.warn(
@@ -191,14 +224,3 @@ def count_copies(sets: Sets) -> dict[str, int]:
             message = f"{number} {what}, pixel by pixel: what is said of them is too good; leave them out"
             warnings.warn(message, SeenRowsWarning, stacklevel=4)
     return copies
-
-
-def _count(folder: Path | None, ids: Sequence[str]) -> int | None:
-    from astro_galaxysd.promotion import trained_on
-
-    if folder is None or not ids:
-        return None
-    try:
-        return int(trained_on(folder, ids).sum())
-    except WeightsError:
-        return None

@@ -28,6 +28,7 @@ from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.learning.recipes import make_recipe
+from astro_galaxysd.learning.trainingids import check_teacher
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.promotion import write_training_ids
 from astro_galaxysd.records import WeightCard
@@ -235,6 +236,7 @@ def refine(
     recipe = make_recipe(RefineRecipe, folder, settings or {}, preset)
     teacher = ImageReader.load(reader)
     training, held_back = read_splits(data, validation, column, schema)
+    check_teacher(reader, held_back.ids if held_back else ())
     run = RefineRun(
         folder,
         training,
@@ -357,6 +359,7 @@ def _train(
                 run.export(partial)
             else:
                 save_components(run.components(), partial)
+            write_training_ids(partial, run.data.ids)
     return weights
 
 

@@ -14,6 +14,7 @@ from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.errors import ConditionError, OutputError, TrainingError, WeightsError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure
 from astro_galaxysd.evaluation.reader import VoteReader
+from astro_galaxysd.learning.trainingids import write_training_ids
 from astro_galaxysd.modelcard import CardFacts, model_card
 from astro_galaxysd.promotion import GUARDED, IMPROVING, Measured, is_better, measure_weights, promote, trained_on
 from astro_galaxysd.survey.domain import make_domain, read_domain
@@ -246,6 +247,28 @@ def test_training_rows_are_known_by_their_ids(folders, card):
     assert trained_on(old, []).shape == (0,)
     with pytest.raises(WeightsError, match="training_ids.txt can't be read.*don't say which rows"):
         trained_on(new, ["a"])
+
+
+def test_rows_of_the_base_are_known_too(folders, card):
+    new, old, now, then = folders
+    base = new.parent / "base"
+    base.mkdir()
+    write_training_ids(base, ["before", "a"])
+    hashes = (base / "training_ids.txt").read_text().split()
+    card = replace(card, base="0123456789abcdef", base_ids=hashes)
+    promote(new, old, measured_new=measured(now, frechet=0.1), measured_old=measured(then), card=card)
+    assert trained_on(old, ["before", "a", "b", "587722", "c"]).tolist() == [True, True, True, True, False]
+    assert len((old / "training_ids.txt").read_text().split()) == 4
+    assert "ids of all 3 training rows, and of the 2 of the weights it began with; `" in (old / "README.md").read_text()
+    write_training_ids(old, ["c"])
+    assert trained_on(old, ["before", "c"]).tolist() == [True, True]
+
+
+def test_the_card_says_with_what_training_began(card):
+    text = model_card(replace(card, base="0123456789abcdef", reader="fedcba9876543210"), measured(), None, "first.")
+    assert "Began with weights of revision 0123456789ab, taught by a reader of revision fedcba987654. 3,600" in text
+    assert "3 training rows (what it began with was trained on is not known); `" in text
+    assert "Began" not in model_card(card, measured(), None, "first.")
 
 
 def test_the_card_says_what_was_done(card):

@@ -13,7 +13,7 @@ from astro_galaxysd.evaluation import reading
 from astro_galaxysd.evaluation.samples import rows_of
 from astro_galaxysd.evaluation.scoring import Sets
 from astro_galaxysd.promotion import write_training_ids
-from astro_galaxysd.seen import SeenRowsWarning, count_copies, count_seen, judge_folders, weight_folders
+from astro_galaxysd.seen import SeenRowsWarning, count_copies, count_rows, count_seen, judge_folders, weight_folders
 from astro_galaxysd.testing import example_batch
 
 IDS = ["a", "b", "c"]
@@ -41,6 +41,7 @@ def test_what_is_not_known_is_none_and_not_zero(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert count_seen(IDS, {"the reader": tmp_path}) == {"the reader": None}
+        assert count_rows(None, IDS) is None
         write_training_ids(tmp_path, ["d"])
         assert count_seen(IDS, {"the reader": tmp_path}) == {"the reader": 0}
         assert count_seen([], {"the reader": tmp_path}) == {"the reader": None}

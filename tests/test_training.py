@@ -23,13 +23,13 @@ from astro_galaxysd.diffusion.components import load_autoencoder, load_component
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack
 from astro_galaxysd.drawing import weight_card
-from astro_galaxysd.errors import ImageError, TrainingError, UnknownNameError, WeightsError
+from astro_galaxysd.errors import TrainingError, UnknownNameError, WeightsError
 from astro_galaxysd.evaluation import domain as domain_records
 from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
 from astro_galaxysd.evaluation.reading import ImageReader, judges_folder
 from astro_galaxysd.learning import runs
-from astro_galaxysd.promotion import trained_on
+from astro_galaxysd.promotion import trained_on, write_training_ids
 from astro_galaxysd.survey.domain import make_domain, read_domain
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
@@ -143,6 +143,15 @@ def test_a_run_says_once_what_it_learnt_from(train, monkeypatch):
     train(settings={"steps": 2})  # the same rows, so the same record
     assert measured == [(12, None)]
     assert read_domain(weights).embedder == "e"
+
+
+def test_weights_say_which_rows_they_learnt_from(train, data, tiny_weights, tmp_path, watched):
+    base = shutil.copytree(tiny_weights, tmp_path / "base")
+    write_training_ids(base, ["before"])
+    fine = training.finetune([data], tmp_path / "fine", base, BASE, preset="mini", progress=False)
+    for weights, before in ((train(settings={"steps": 1}), False), (fine, True)):
+        assert trained_on(weights, ["g0", "g11", "before", "other"]).tolist() == [True, True, before, False]
+        assert len((weights / "training_ids.txt").read_text().split()) == 12 + before
 
 
 def test_watched_every_so_many_steps_and_after_the_last(train, watched):
@@ -289,7 +298,7 @@ def test_refined_weights_are_sampled_as_they_learnt_to_draw(many, teacher, tiny_
     [
         ("absent.safetensors", WeightsError, r"absent.safetensors: no reader can be read .*`galaxysd train reader`"),
         ("reporting", TrainingError, "reports on weights, so it can't teach them; train another one with"),
-        ("choosing", ImageError, "images of 32 px for a reader of 128 px; train a reader on such images"),
+        ("choosing", TrainingError, "chooses guidance and which rows are kept, so it can't teach them; train another"),
     ],
 )
 def test_readers_that_can_not_teach(many, tiny_weights, tmp_path, monkeypatch, reader, error, message):
@@ -297,6 +306,14 @@ def test_readers_that_can_not_teach(many, tiny_weights, tmp_path, monkeypatch, r
     with pytest.raises(error, match=message):
         training.refine([many], "run", tiny_weights, reader, REFINE, progress=False)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_teacher_that_learnt_from_validation_rows(many, teacher, tiny_weights, tmp_path):
+    rows = write_table(table(4, "v", id=["g3", "v1", "v2", "v3"]), tmp_path / "val.parquet")
+    message = "reader .*reader.safetensors learnt from 1 validation rows: g3; .* Train a reader on the rows that are"
+    training_rows = write_table(table(12, "n"), tmp_path / "train.parquet")
+    with pytest.raises(TrainingError, match=message):
+        training.refine([training_rows], tmp_path / "r", tiny_weights, teacher, REFINE, validation=[rows])
 
 
 def test_an_embedder_can_not_teach(many, tiny_weights, tmp_path):
@@ -354,7 +371,9 @@ def test_better_weights_replace_those_that_are_there(run, data):
     assert told.startswith(f"replaced {there}: better: ")
     after = content(there)
     card, ids = after.pop("README.md").decode(), after.pop("training_ids.txt").decode().split()
-    assert after == content(folder / "weights")
+    before = content(folder / "weights")
+    assert before.pop("training_ids.txt").decode().split() == ids
+    assert after == before
     assert len(ids) == 12
     np.testing.assert_array_equal(trained_on(there, ["g0", "g11", "v0", "g12"]), [True, True, False, False])
     recipe = json.loads((folder / "recipe.json").read_text())
@@ -409,6 +428,20 @@ def test_the_card_of_a_refined_run(run, data):
     card = (first / "README.md").read_text()
     assert "galaxysd train refine --data ... --base FOLDER --reader ..." in card
     assert "Began with weights of revision 0123456789ab." in card
+
+
+def test_the_card_of_a_run_that_began_with_others(run, data):
+    folder, there, rows = run
+    begun = {"stage": "finetune", "revision": "0123456789abcdef", "reader": "fedcba9876543210"}
+    (folder / "base.json").write_text(json.dumps(begun))
+    write_training_ids(there, ["old", "g0"])
+    shutil.copyfile(there / "training_ids.txt", folder / "base_ids.txt")
+    first = there.parent / "first"
+    run_promotion.promote_run(folder, [data], [rows], first, n=N)
+    card = (first / "README.md").read_text()
+    assert "Began with weights of revision 0123456789ab, taught by a reader of revision fedcba987654." in card
+    assert "    galaxysd train finetune --data ... --base FOLDER --run NEW_RUN" in card
+    assert trained_on(first, ["old", "g0", "g11", "v0"]).tolist() == [True, True, True, False]
 
 
 def test_weights_are_not_compared_without_validation_rows(run, data):

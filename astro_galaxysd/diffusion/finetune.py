@@ -8,6 +8,7 @@ of their attention: W + B A, B being zero at first (Hu et al. 2021). Autoencoder
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,13 @@ from astro_galaxysd.learning.trainingset import TrainingSet
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-__all__ = ["ADAPTED", "BASE", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
+__all__ = ["ADAPTED", "BASE", "BASE_IDS", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
 
 #: In a run's folder: which base it was begun with.
 BASE = "base.json"
+#: In a run's folder: hashes of the ids of the rows that the base was trained on, if it says which.
+BASE_IDS = "base_ids.txt"
+_IDS = "training_ids.txt"  # beside weights, as `astro_galaxysd.learning.trainingids` names it
 #: What a network can predict.
 PREDICTIONS = ("epsilon", "v_prediction")
 #: Layers that adapters are put on: queries, keys, values and outputs of the attention, by their names in each network.
@@ -110,7 +114,8 @@ class FinetuneRun(ConditionedRun):
     def __init__(self, folder: Path, data: TrainingSet, base: Path, recipe: FinetuneRecipe) -> None:
         engine = Engine(recipe.precision)
         torch.manual_seed(recipe.seed)
-        components = _load_base(Path(base))
+        self.base = Path(base)
+        components = _load_base(self.base)
         self.base_revision = components.revision
         _check_adaptable(components, recipe)
         components.scheduler = finetune_schedule(components.scheduler, recipe.prediction, zero_snr=recipe.zero_snr)
@@ -131,30 +136,43 @@ class FinetuneRun(ConditionedRun):
         Raises
         ------
         TrainingError
-            As `TrainingRun.resume`, and if the run was begun with another base, or another of what it goes by.
+            As `TrainingRun.resume`, and if the run is of another stage, or was begun with another base, or another of
+            what it goes by.
         """
         record = self.folder / BASE
         if self.checkpoint.exists() and record.exists():
-            begun = json.loads(record.read_text())
-            for what, revision in self.began_with.items():
-                if begun.get(what, revision) != revision:
-                    name = "base" if what == "revision" else what
-                    raise TrainingError(
-                        f"{self.folder}: this run was begun with a {name} of revision {begun[what]}, this one is "
-                        f"{revision}; give the same --{name}, or start in another folder"
-                    )
+            self._check_begun(json.loads(record.read_text()))
         return super().resume()
 
+    def _check_begun(self, begun: dict[str, str]) -> None:
+        """Raise where a record names something else; records of former runs lack some of it."""
+        stage = self.recipe.table
+        if begun.get("stage", stage) != stage:
+            raise TrainingError(
+                f"{self.folder}: this run is one of {begun['stage']}, not of {stage}; go on with `galaxysd train "
+                f"{begun['stage']}`, or start in another folder"
+            )
+        for what, revision in self.began_with.items():
+            if begun.get(what, revision) != revision:
+                name = "base" if what == "revision" else what
+                raise TrainingError(
+                    f"{self.folder}: this run was begun with a {name} of revision {begun[what]}, this one is "
+                    f"{revision}; give the same --{name}, or start in another folder"
+                )
+
     def save(self) -> None:
-        """Write the checkpoint, and which base it belongs to."""
+        """Write the checkpoint, which base it belongs to, and what that was trained on."""
         super().save()
         if self.engine.rank == 0:
             (self.folder / BASE).write_text(json.dumps(self.began_with) + "\n")
+            known = self.base / _IDS
+            if known.is_file():
+                shutil.copyfile(known, self.folder / BASE_IDS)
 
     @property
     def began_with(self) -> dict[str, str]:
-        """Revisions of what the run can't change on its way: ``revision`` is the base's."""
-        return {"revision": self.base_revision}
+        """What the run can't change on its way: ``stage``, and ``revision``, the base's."""
+        return {"stage": self.recipe.table, "revision": self.base_revision}
 
     def components(self) -> Components:
         """The averaged weights on the processor, adapters merged, ready to sample or save; ends the run's training."""
@@ -174,7 +192,7 @@ class FinetuneRun(ConditionedRun):
         return {"steps": 40, "guidance": 6.5, "sampler": sampler}
 
     def export(self, folder: Path) -> None:
-        """Write the complete weights, and in ``sampling.json`` how to sample them; ends the run's training.
+        """Write the complete weights, how to sample them, and what their base was trained on; ends the run's training.
 
         A run of adapters writes them by themselves too: ``lora`` in the run's folder is what
         ``StableDiffusionPipeline.load_lora_weights`` takes, to be used with the base.
@@ -193,6 +211,8 @@ class FinetuneRun(ConditionedRun):
             )
         save_components(components, folder)
         (folder / "sampling.json").write_text(json.dumps(self.sampling) + "\n")
+        if (self.folder / BASE_IDS).is_file():
+            shutil.copyfile(self.folder / BASE_IDS, folder / _IDS)
 
     def _adapter_layers(self) -> dict[str, dict[str, torch.Tensor]]:
         """Adapters of each trained network by their names in the file, on the processor."""

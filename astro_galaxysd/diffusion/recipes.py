@@ -127,7 +127,7 @@ class RefineRecipe(FinetuneRecipe):
         Of these, how many learn in a step of the run, chosen anew each time.
     whole_prompts : float
         Share of the draws, in [0, 1], whose prompt carries all votes, as ``generate`` makes it from a table; the
-        others have prompts as in other runs.
+        others have prompts as in other runs. More than 0 where `votes` is.
     votes, denoising : float
         Weight of the divergence from the votes, and of the error that other runs minimise.
     detail : float
@@ -153,6 +153,11 @@ class RefineRecipe(FinetuneRecipe):
             )
         if self.whole_prompts > 1:
             raise TrainingError(f"recipe: whole_prompts = {self.whole_prompts} is not in [0, 1]")
+        if self.votes and not self.whole_prompts:
+            raise TrainingError(
+                f"recipe: whole_prompts = 0 with votes = {self.votes}: no prompt asks for all votes, so none can be "
+                "compared; set votes = 0, or more whole_prompts"
+            )
 
 
 def _check_sizes(recipe: DiffusionRecipe) -> None:

@@ -7,6 +7,12 @@ In: two independent draws *a*, *b* for a condition, and one real sample *r* of i
 whose mean over conditions and draws is smallest where draws have the distribution of the real samples of their
 condition, and only there: the score is strictly proper (Gneiting and Raftery 2007, J. Am. Stat. Assoc. 102, 359). The
 second term is what keeps draws as different from each other as real samples are.
+
+A sum of scores of several blocks of numbers fixes the distribution of each block, and not how they go together: draws
+whose blocks are each distributed as the real ones', but independently of each other, score as well. A loss to which
+something else is added, such as the divergence of votes that are read from those asked for, is no longer proper: that
+divergence is least where each draw is read exactly as was asked, while what is read off real samples scatters. Draws
+then come out somewhat too typical of what was asked for.
 """
 
 from __future__ import annotations

@@ -300,6 +300,24 @@ class TestRefusals:
             FinetuneRun(run.folder, data, other, run.recipe).resume()
 
 
+class TestRecord:
+    def test_stage_and_rows_of_the_base(self, start, base, tmp_path, data):
+        run = start()
+        run.save()
+        assert json.loads((run.folder / "base.json").read_text()) == {
+            "stage": "finetune",
+            "revision": run.base_revision,
+        }
+        assert not (run.folder / "base_ids.txt").exists()
+        known = Path(shutil.copytree(base, tmp_path / "known"))
+        (known / "training_ids.txt").write_text("0123456789abcdef\n")
+        other = FinetuneRun(tmp_path / "other", data, known, run.recipe)
+        other.save()
+        other.export(tmp_path / "weights")
+        for path in (tmp_path / "other" / "base_ids.txt", tmp_path / "weights" / "training_ids.txt"):
+            assert path.read_text() == "0123456789abcdef\n"
+
+
 class TestTraining:
     def test_everything_but_the_autoencoder_learns(self, start):
         run = start()

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.errors import ImageError, TrainingError
-from astro_galaxysd.evaluation.appearance import WEIGHTS, Appearance
+from astro_galaxysd.evaluation.appearance import WEIGHTS, Appearance, Look
 from astro_galaxysd.evaluation.networks import build
 from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.learning.views import pixels_of
@@ -66,10 +66,13 @@ def scalars(appearance, images):
     return appearance(pixels_of(np.asarray(images).clip(0, 255).round().astype(np.uint8))).blocks["scalars"].mean(dim=0)
 
 
-def test_blocks_of_real_images_have_distances_of_about_one(appearance, real):
-    seen = appearance(pixels_of(galaxies(64, seed=1)))
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+def test_blocks_of_real_images_have_distances_of_about_one(architecture):
+    real = galaxies(256, side=32)  # more than a block has numbers
+    appearance = Appearance(reader_of(32, architecture), real)
+    seen = appearance(pixels_of(galaxies(64, side=32, seed=1)))
     assert {name.partition("_")[0] for name in seen.blocks} == set(WEIGHTS)
-    assert sum(name.startswith("texture") for name in seen.blocks) >= 3
+    assert sum(name.startswith("texture") for name in seen.blocks) >= 2
     for name, values in seen.blocks.items():
         assert values.shape[0] == 64
         if name != "scalars":
@@ -90,8 +93,15 @@ def test_every_block_has_gradients(appearance):
         assert (gradient.flatten(1).abs().max(dim=1).values > 0).all(), name
 
 
-def test_the_reader_does_not_learn(appearance):
+def test_a_copy_of_the_reader_that_does_not_learn(real):
+    reader = reader_of()
+    appearance = Appearance(reader, real, device="cpu")
     assert not any(value.requires_grad for value in appearance._network.parameters())
+    assert all(value.requires_grad for value in reader.network.parameters())  # the caller's is as it was
+    before = appearance(pixels_of(real[:2])).answers
+    with torch.no_grad():
+        next(reader.network.parameters()).zero_()
+    assert torch.equal(appearance(pixels_of(real[:2])).answers, before)
 
 
 @pytest.mark.parametrize("level", [0, 30, 255])
@@ -204,6 +214,22 @@ class TestScore:
         assert pixels.grad.abs().max() > 0
 
 
+def test_what_never_varies_in_real_images_must_not_vary_in_draws():
+    def grey(seed):
+        return np.repeat(galaxies(48, seed=seed)[..., 1:2], 3, axis=3)
+
+    appearance = Appearance(reader_of(), grey(0))
+
+    def score(change):
+        looks = [appearance(pixels_of(images)) for images in (change(grey(1)), change(grey(2)), grey(3))]
+        found = [Look({"lattice_sky": look.blocks["lattice_sky"]}, look.answers) for look in looks]
+        return appearance.score(*found).mean().item()
+
+    coloured = pattern(1) * [1, 0, -1]  # real images have no colours: only a direction without variance tells of it
+    tiled = score(lambda images: (images + coloured).clip(0, 255).astype(np.uint8))
+    assert tiled > score(lambda images: images) + 0.2
+
+
 def test_divergence_is_that_of_the_votes(residual):
     drawn = residual(pixels_of(galaxies(3, seed=5)))
     fractions = np.full((3, 37), np.nan)
@@ -231,18 +257,30 @@ def test_the_same_images_measure_the_same(real):
         assert torch.equal(values, second.blocks[name])
 
 
-def test_another_size():
-    appearance = Appearance(reader_of(128), galaxies(32, side=128))
-    seen = appearance(pixels_of(galaxies(2, side=128, seed=1)))
-    assert appearance.side == 128
+@pytest.mark.parametrize("side", [40, 128])
+def test_another_size(side):
+    appearance = Appearance(reader_of(side), galaxies(32, side=side))
+    seen = appearance(pixels_of(galaxies(2, side=side, seed=1)))
+    assert appearance.side == side
     assert all(torch.isfinite(values).all() for values in seen.blocks.values())
 
 
 class TestRefusals:
-    def test_the_reader_that_reports(self):
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [("reporting", "reports on weights"), ("choosing", "chooses guidance and which rows are kept")],
+    )
+    @pytest.mark.parametrize("side", [128, SIDE])
+    def test_readers_that_ship(self, name, told, side):
         way_out = "train another one with `galaxysd train reader --preset choosing --set seed=31`"
-        with pytest.raises(TrainingError, match=f"reader-reporting.* so it can't teach them; {way_out}"):
-            Appearance(ImageReader.load("reporting"), galaxies(32, side=128))
+        with pytest.raises(TrainingError, match=f"reader-{name}.* {told}, so it can't teach them; {way_out}"):
+            Appearance(ImageReader.load(name), galaxies(32, side=side))
+
+    @pytest.mark.parametrize("side", [24, 36, 100])
+    def test_sides_that_can_not_be_measured(self, side):
+        message = f"images of {side} px: the side must be a multiple of 8, 32 or more; bring .* with fit_size, or set "
+        with pytest.raises(ImageError, match=message):
+            Appearance(reader_of(side), np.zeros((32, side, side, 3), np.uint8))
 
     def test_another_size_than_the_readers(self, real):
         with pytest.raises(ImageError, match="images of 64 px for a reader of 128 px; train a reader on such images, "):

@@ -83,6 +83,46 @@ def test_calibration_is_that_of_the_drawn_images(targets):
     assert line.target == "0.800 ± 0.1"
 
 
+def test_over_all_images_count_and_no_answer_twice(targets):
+    table = invented(120)
+    over_all, smooth, features = (
+        next(one for one in judge(targets, table, table["image"]) if one.quantity == f"read at 0.8 {key}")
+        for key in ("all", "smooth", "features")
+    )
+    votes = np.asarray(table[VOTES])
+    spoken = [bool(answer.words) and answer.key != "features" for answer in ANSWERS]
+    near = (np.abs(votes[:, spoken] - 0.8) < 0.1).any(axis=1)
+    assert smooth.n != features.n
+    assert over_all.n <= near.sum() < smooth.n + features.n + 100
+    assert (over_all.low, over_all.drawn, over_all.high) == pytest.approx((0.8, 0.8, 0.8))
+    kept = targets.counted_once()
+    assert [answer.key for answer, once in zip(ANSWERS, kept, strict=True) if not once] == ["features"]
+
+
+def test_answers_of_an_image_are_not_independent(targets):
+    rng = np.random.default_rng(2)
+    one = rng.normal(0.8, 0.1, (200, 1))
+    alone = targets.resampled(np.full((200, 1), 0.8), one)
+    again = targets.resampled(np.full((200, 5), 0.8), np.repeat(one, 5, axis=1))
+    assert alone == pytest.approx(again)
+    assert alone[1] - alone[0] == pytest.approx(2 * 1.96 * one.std() / 200**0.5, rel=0.15)
+
+
+def test_what_is_more_typical_than_real_galaxies_is_labelled(targets):
+    table = invented(120)
+    drawn = table.copy()
+    drawn["image"] = table["image"] // 2
+    both, reader = targets.paired(table, drawn), Known(table)
+    reader.votes |= {image.tobytes(): row for image, row in zip(drawn["image"], reader.votes.values(), strict=True)}
+    for image in table["image"]:
+        reader.votes[image.tobytes()] = reader.others
+    told = {one.quantity: one.reached for one in targets.agreement(*both, reader, None)}
+    assert told["consistency smooth"] == "yes, above real"
+    assert told["share_read round"] == "interval, above real"
+    own = {one.reached for one in targets.agreement(both[1], both[1], reader, None)}
+    assert not any("above" in one for one in own)
+
+
 def test_few_rows_and_dust_lanes_have_no_target(targets):
     table = invented(120)
     for key in ("odd", "dust_lane"):
@@ -96,7 +136,7 @@ def test_few_rows_and_dust_lanes_have_no_target(targets):
     assert lines["consistency odd"].target.startswith("at least")
 
 
-def test_limits_of_the_figures_over_all(targets):
+def test_limits_of_the_figures_over_all(targets, capsys):
     rows = [  # metric, value, error, ceiling, reconstruction and its error, whether higher is better, what is said
         ("coverage", 0.71, 0.01, 1.0, 0, 0, True, "yes"), ("density", 0.69, 0.01, 1.0, 0, 0, True, "no"),
         ("frechet", 0.03, 0.001, 0, 0.01, 0.002, False, "yes"), ("frechet", 0.031, 0.001, 0, 0.01, 0.02, False, "yes"),
@@ -118,6 +158,12 @@ def test_limits_of_the_figures_over_all(targets):
     table["group"], table["note"], table["n_synthetic"] = "all", "", 1400
     found = list(targets.overall(table))
     assert [one.reached for one in found] == [told for *_, told in rows if told]
+    assert {one.quantity for one in found if one.optimised} == {"power", "flux_shift"}
+    targets.show(found)
+    out = capsys.readouterr().out
+    assert "\npower *  " in out
+    assert "\ncoverage  " in out or out.split("\n")[1].startswith("coverage  ")
+    assert "\n* what refinement lowers itself; above real: more typical than real galaxies of the same rows\n" in out
     table.replace_column("note", ["too few images"] * len(table))
     assert {one.reached for one in targets.overall(table)} == {"too few images"}
 
