@@ -173,7 +173,7 @@ weights, a timestep spacing that keeps the sky noise, and reproducible rows.
 {rows}
 
 SDSS colour cutouts with votes of Galaxy Zoo 2 (Willett et al. 2013, Hart et al. 2016). `training_ids.txt` holds hashes
-of the ids of all {ids:,} training rows{before}; `astro_galaxysd.promotion.trained_on(folder, ids)` says
+of the ids of all {ids:,} training rows{before}; `astro_galaxysd.learning.trainingids.trained_on(folder, ids)` says
 which were among them.
 {domain}
 ## Training

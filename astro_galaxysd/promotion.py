@@ -27,7 +27,7 @@ from astro_galaxysd.drawing import load_generator
 from astro_galaxysd.errors import TrainingError, WeightsError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure, Progress, choose_rows
 from astro_galaxysd.images.files import atomic_folder
-from astro_galaxysd.learning.trainingids import IDS, trained_on, write_training_ids
+from astro_galaxysd.learning.trainingids import IDS, write_training_ids
 from astro_galaxysd.modelcard import CardFacts, model_card, shown
 from astro_galaxysd.survey.domain import write_domain
 
@@ -44,8 +44,6 @@ __all__ = [
     "is_better",
     "measure_weights",
     "promote",
-    "trained_on",
-    "write_training_ids",
 ]
 
 #: Metrics one of which must improve.

@@ -141,7 +141,7 @@ def count_rows(folder: Path | None, ids: Sequence[str]) -> int | None:
     int or None
         None where there are no ids, or where the folder does not say what was learnt from.
     """
-    from astro_galaxysd.promotion import trained_on
+    from astro_galaxysd.learning.trainingids import trained_on
 
     if folder is None or not ids:
         return None

@@ -28,9 +28,8 @@ from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.images.files import atomic_folder
 from astro_galaxysd.learning.recipes import make_recipe
-from astro_galaxysd.learning.trainingids import check_teacher
+from astro_galaxysd.learning.trainingids import check_teacher, write_training_ids
 from astro_galaxysd.plugins.manager import get_registry
-from astro_galaxysd.promotion import write_training_ids
 from astro_galaxysd.records import WeightCard
 from astro_galaxysd.survey.domain import read_domain
 from astro_galaxysd.watching import Watcher

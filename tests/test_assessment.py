@@ -27,8 +27,8 @@ from astro_galaxysd.errors import (
 )
 from astro_galaxysd.evaluation.scores import Score, score_table
 from astro_galaxysd.evaluation.scoring import EVALUATION
+from astro_galaxysd.learning.trainingids import write_training_ids
 from astro_galaxysd.plugins.manager import get_registry
-from astro_galaxysd.promotion import write_training_ids
 from astro_galaxysd.records import EvaluatorSpec
 from astro_galaxysd.seen import SeenRowsWarning
 

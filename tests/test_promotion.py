@@ -14,9 +14,9 @@ from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.errors import ConditionError, OutputError, TrainingError, WeightsError
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER, Figure
 from astro_galaxysd.evaluation.reader import VoteReader
-from astro_galaxysd.learning.trainingids import write_training_ids
+from astro_galaxysd.learning.trainingids import trained_on, write_training_ids
 from astro_galaxysd.modelcard import CardFacts, model_card
-from astro_galaxysd.promotion import GUARDED, IMPROVING, Measured, is_better, measure_weights, promote, trained_on
+from astro_galaxysd.promotion import GUARDED, IMPROVING, Measured, is_better, measure_weights, promote
 from astro_galaxysd.survey.domain import make_domain, read_domain
 from astro_galaxysd.testing import example_batch
 

@@ -12,7 +12,7 @@ from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.evaluation import reading
 from astro_galaxysd.evaluation.samples import rows_of
 from astro_galaxysd.evaluation.scoring import Sets
-from astro_galaxysd.promotion import write_training_ids
+from astro_galaxysd.learning.trainingids import write_training_ids
 from astro_galaxysd.seen import SeenRowsWarning, count_copies, count_rows, count_seen, judge_folders, weight_folders
 from astro_galaxysd.testing import example_batch
 

@@ -29,7 +29,7 @@ from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
 from astro_galaxysd.evaluation.reading import ImageReader, judges_folder
 from astro_galaxysd.learning import runs
-from astro_galaxysd.promotion import trained_on, write_training_ids
+from astro_galaxysd.learning.trainingids import trained_on, write_training_ids
 from astro_galaxysd.survey.domain import make_domain, read_domain
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}

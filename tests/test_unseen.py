@@ -15,7 +15,7 @@ from astropy.table import Table
 from astro_galaxysd import read_table, write_table
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.errors import ConditionError, NoRealRowsError, UnknownNameError, WeightsError
-from astro_galaxysd.promotion import write_training_ids
+from astro_galaxysd.learning.trainingids import write_training_ids
 
 SHARES = {"pair": (0.7, 0.4), "first": (0.9, 0.0), "second": (0.1, 0.5)}
 BEFORE = "a more of both than b", "a more of both than c", "a nearer than b", "a nearer than c"

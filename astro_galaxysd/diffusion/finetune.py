@@ -22,6 +22,7 @@ from astro_galaxysd.diffusion.diffuse import ConditionedRun
 from astro_galaxysd.diffusion.recipes import FinetuneRecipe
 from astro_galaxysd.errors import MissingDependencyError, TrainingError, UnknownNameError, WeightsError
 from astro_galaxysd.learning.engine import Engine
+from astro_galaxysd.learning.trainingids import IDS
 from astro_galaxysd.learning.trainingset import TrainingSet
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ __all__ = ["ADAPTED", "BASE", "BASE_IDS", "PREDICTIONS", "FinetuneRun", "finetun
 BASE = "base.json"
 #: In a run's folder: hashes of the ids of the rows that the base was trained on, if it says which.
 BASE_IDS = "base_ids.txt"
-_IDS = "training_ids.txt"  # beside weights, as `astro_galaxysd.learning.trainingids` names it
 #: What a network can predict.
 PREDICTIONS = ("epsilon", "v_prediction")
 #: Layers that adapters are put on: queries, keys, values and outputs of the attention, by their names in each network.
@@ -165,7 +165,7 @@ class FinetuneRun(ConditionedRun):
         super().save()
         if self.engine.rank == 0:
             (self.folder / BASE).write_text(json.dumps(self.began_with) + "\n")
-            known = self.base / _IDS
+            known = self.base / IDS
             if known.is_file():
                 shutil.copyfile(known, self.folder / BASE_IDS)
 
@@ -212,7 +212,7 @@ class FinetuneRun(ConditionedRun):
         save_components(components, folder)
         (folder / "sampling.json").write_text(json.dumps(self.sampling) + "\n")
         if (self.folder / BASE_IDS).is_file():
-            shutil.copyfile(self.folder / BASE_IDS, folder / _IDS)
+            shutil.copyfile(self.folder / BASE_IDS, folder / IDS)
 
     def _adapter_layers(self) -> dict[str, dict[str, torch.Tensor]]:
         """Adapters of each trained network by their names in the file, on the processor."""

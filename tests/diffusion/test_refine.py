@@ -355,7 +355,8 @@ class TestRecipe:
         "settings", [{"drawing_steps": 2, "learning_steps": 2}, {"whole_prompts": 1}, {"whole_prompts": 0, "votes": 0}]
     )
     def test_settings_at_the_border(self, tmp_path, settings):
-        make_recipe(RefineRecipe, tmp_path, settings, "mini")
+        recipe = make_recipe(RefineRecipe, tmp_path, settings, "mini")
+        assert {name: getattr(recipe, name) for name in settings} == settings
 
     def test_unknown_setting(self, tmp_path):
         with pytest.raises(UnknownNameError, match="unknown setting 'drawing_step': did you mean 'drawing_steps'"):
