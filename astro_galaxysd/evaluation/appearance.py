@@ -9,6 +9,7 @@ two real images, and what a reader of votes answers. The blocks are
 - ``power``: logarithm of the power spectrum in rings of frequency,
 - ``lattice``: mean sky, and mean detail of the galaxy, at each place within 8x8 pixels, of which latents are made:
   patterns that repeat stand out,
+- ``grain``: logarithm of the power of the galaxy's detail by frequency and direction,
 - ``border``: level and logarithm of the noise at five depths below the border,
 - ``scalars``: flux, two colours, sky level of each colour, sky noise, asymmetry, ellipticity, size, each by itself.
 
@@ -38,7 +39,8 @@ __all__ = ["TAKEN", "WEIGHTS", "Appearance", "Look"]
 TAKEN = {"reporting": "reports on weights", "choosing": "chooses guidance and which rows are kept"}
 #: What a block counts in a sum over blocks; a size of texture, and each of the scalars.
 WEIGHTS = {
-    "semantics": 2.0, "texture": 0.5, "profile": 1.0, "power": 1.0, "lattice": 1.0, "border": 0.5, "scalars": 0.5
+    "semantics": 2.0, "texture": 0.5, "profile": 1.0, "power": 1.0, "lattice": 1.0, "grain": 2.0, "border": 0.5,
+    "scalars": 0.5,
 }  # fmt: skip
 #: Real images that distances are measured on, and the fewest that will do.
 _SAMPLE, _FEWEST, _BATCH = 1024, 32, 64

@@ -21,6 +21,8 @@ TILE = 8
 #: The smallest side, pixels: below it the frame is one pixel wide.
 SMALLEST = 32
 _BLUR = 9  # pixels
+_CELL = 4  # frequencies side by side, each one cycle in half the side
+_LEAST_GRAIN = 1e-4  # of relative power; galaxies of SDSS have 1e-3 to 1e-2
 _RINGS = np.array([0, 2, 4, 6, 8, 11, 14, 18, 22, 27, 32, 38, 44, 50, 57, 64]) / 64
 _DEPTHS = np.array([0, 1, 2, 4, 8, 16]) / 128
 _FREQUENCIES = 24
@@ -39,7 +41,7 @@ def measure_pixels(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict of str to Tensor, shape (N, D)
-        ``profile``, ``power``, ``lattice_sky``, ``lattice_galaxy``, ``border``, ``scalars``.
+        ``profile``, ``power``, ``lattice_sky``, ``lattice_galaxy``, ``grain``, ``border``, ``scalars``.
     """
     side = int(pixels.shape[-1])
     grey = (pixels + 1) * 127.5
@@ -52,6 +54,7 @@ def measure_pixels(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         "power": _power(grey),
         "lattice_sky": sky_lattice,
         "lattice_galaxy": galaxy_lattice,
+        "grain": _grain(light),
         "border": torch.cat(list(_border(light)), dim=1),
         "scalars": torch.stack(list(_scalars(grey, light)), dim=1),
     }
@@ -74,13 +77,33 @@ def _power(grey: torch.Tensor) -> torch.Tensor:
 
 def _lattice(light: torch.Tensor) -> Iterator[torch.Tensor]:
     """Mean at each place in a tile, over all tiles: of the sky, and of the galaxy's detail relative to its light."""
-    smooth = functional.avg_pool2d(light, _BLUR, stride=1, padding=_BLUR // 2, count_include_pad=False)
+    smooth = _smooth(light)
     bright = (smooth.mean(dim=1, keepdim=True) > _BRIGHTEST_SKY).float()
     detail = (light - smooth) / (smooth.clamp_min(0) + _BRIGHTEST_SKY)
     sky = light.clamp(-_BRIGHTEST_SKY, _BRIGHTEST_SKY)
     for values, area in ((sky, torch.ones_like(bright)), (detail * bright, bright)):
         places = _folded(values) / (_folded(area) + 1)
         yield (places - places.mean(dim=(2, 3), keepdim=True)).flatten(1)
+
+
+def _smooth(light: torch.Tensor) -> torch.Tensor:
+    return functional.avg_pool2d(light, _BLUR, stride=1, padding=_BLUR // 2, count_include_pad=False)
+
+
+def _grain(light: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the power of the galaxy's detail relative to its light, in cells of frequency and direction.
+
+    From the middle quarter of the luminance. A fine pattern of one direction is a peak here, which rings would hide.
+    """
+    luminance = light.mean(dim=1, keepdim=True)
+    smooth = _smooth(luminance)
+    quarter = light.shape[-1] // 4
+    middle = slice(quarter, 3 * quarter)
+    detail = ((luminance - smooth) / (smooth.clamp_min(0) + _BRIGHTEST_SKY))[:, 0, middle, middle]
+    window = torch.outer(*[torch.hann_window(2 * quarter, device=light.device)] * 2)
+    modes = torch.fft.rfft2(detail * window).abs().square() / window.square().sum()
+    cells = functional.avg_pool2d(torch.fft.fftshift(modes[:, :, :-1], dim=1)[:, None], _CELL)
+    return torch.log(cells.flatten(1) + _LEAST_GRAIN)
 
 
 def _folded(images: torch.Tensor) -> torch.Tensor:

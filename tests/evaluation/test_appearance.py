@@ -177,6 +177,19 @@ def test_a_pattern_that_repeats_stands_out(residual, where):
     assert (looks[2] - looks[0]).norm(dim=1).mean() < 0.3 * spread  # other edges of what is galaxy
 
 
+def test_a_mesh_of_one_direction_stands_out(residual):
+    """Of any period, also one that tiles of 8 pixels do not have; and a round blur does not look like it."""
+    images = galaxies(24, seed=3).astype(float)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    mesh = 1 + 0.2 * np.sin(2 * np.pi * (x - y) * 0.17)[None, :, :, None] * (images > 40)
+    plain, meshed = (
+        residual(pixels_of(np.clip(changed, 0, 255).astype(np.uint8))).blocks["grain"]
+        for changed in (images, images * mesh)
+    )
+    spread = (plain[:12] - plain[12:]).norm(dim=1).mean()
+    assert (meshed.mean(dim=0) - plain.mean(dim=0)).norm() > 0.5 * spread
+
+
 class TestScore:
     @pytest.fixture
     def score(self, appearance):
