@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.diffusion.components import load_components
-from astro_galaxysd.diffusion.finetune import BASE, BASE_IDS
+from astro_galaxysd.diffusion.diffuse import BASE_IDS
+from astro_galaxysd.diffusion.finetune import BASE
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astro_galaxysd.diffusion.components import is_weights_folder, load_components, save_components
+from astro_galaxysd.diffusion.components import is_weights_folder, load_components
 from astro_galaxysd.diffusion.data import VALIDATION_SPLITS, read_training_set
-from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun, autoencoder_hash
+from astro_galaxysd.diffusion.diffuse import ConditionedRun, DiffusionRun
 from astro_galaxysd.diffusion.finetune import FinetuneRun
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe, RefineRecipe
@@ -152,13 +152,7 @@ def train_diffusion(
     training, held_back = read_splits(data, validation, column, schema)
     run = DiffusionRun(folder, training, Path(autoencoder), recipe)
     if not run.resume() and start_from is not None:
-        trained = load_components(start_from)
-        if autoencoder_hash(trained.vae) != autoencoder_hash(run.vae):
-            raise TrainingError(
-                f"{start_from}: these weights were made for another autoencoder than {os.fspath(autoencoder)}, their "
-                f"latents mean something else; give --autoencoder {Path(start_from) / 'vae'}"
-            )
-        run.start_from({"unet": trained.unet, "text_encoder": trained.text_encoder})
+        run.begin_with(Path(start_from))
     return _train(run, held_back, watch_every, until, progress)
 
 
@@ -354,11 +348,7 @@ def _train(
         known = read_domain(weights)  # a run that goes on has the same rows
         with atomic_folder(weights, overwrite=True, ours=is_weights_folder) as partial:
             record_domain(partial, run.data.images, None if held_back is None else held_back.images, known=known)
-            if isinstance(run, FinetuneRun):
-                run.export(partial)
-            else:
-                save_components(run.components(), partial)
-            write_training_ids(partial, run.data.ids)
+            run.export(partial)
     return weights
 
 

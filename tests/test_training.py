@@ -149,7 +149,9 @@ def test_weights_say_which_rows_they_learnt_from(train, data, tiny_weights, tmp_
     base = shutil.copytree(tiny_weights, tmp_path / "base")
     write_training_ids(base, ["before"])
     fine = training.finetune([data], tmp_path / "fine", base, BASE, preset="mini", progress=False)
-    for weights, before in ((train(settings={"steps": 1}), False), (fine, True)):
+    train("on", settings={"steps": 1}, start_from=base)
+    on = train("on", settings={"steps": 2})
+    for weights, before in ((train(settings={"steps": 1}), False), (fine, True), (on, True)):
         assert trained_on(weights, ["g0", "g11", "before", "other"]).tolist() == [True, True, before, False]
         assert len((weights / "training_ids.txt").read_text().split()) == 12 + before
 

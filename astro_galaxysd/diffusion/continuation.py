@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from astro_galaxysd.diffusion.autoencoder import psnr
-from astro_galaxysd.diffusion.components import load_autoencoder, load_components, save_components
+from astro_galaxysd.diffusion.components import load_autoencoder
 from astro_galaxysd.diffusion.diffuse import DiffusionRun
 from astro_galaxysd.diffusion.pack import pack_content, pack_weights, read_holdout, read_pack
 from astro_galaxysd.diffusion.pieces import split_weights, write_pieces
@@ -179,8 +179,7 @@ def _start(training: AutoencoderRun | DiffusionRun, base: Path) -> None:
     if isinstance(training, AutoencoderRun):
         training.start_from({"autoencoder": load_autoencoder(base / "vae" if _is_complete(base) else base)})
     elif _is_complete(base):
-        trained = load_components(base)
-        training.start_from({"unet": trained.unet, "text_encoder": trained.text_encoder})
+        training.begin_with(base)
 
 
 def _train(training: AutoencoderRun | DiffusionRun, until: float, progress: bool) -> dict[str, Any]:
@@ -240,10 +239,7 @@ def _decoded(training: AutoencoderRun, images: np.ndarray) -> np.ndarray:
 def _export(training: AutoencoderRun | DiffusionRun, target: Path, limit: int, zipped: bool) -> None:
     """Write the averaged weights in files, or pieces of an archive, of limited size."""
     with atomic_folder(target, overwrite=True, ours=_is_weights) as partial:
-        if isinstance(training, AutoencoderRun):
-            training.export(partial)
-        else:
-            save_components(training.components(), partial)
+        training.export(partial)
         split_weights(partial, limit)
     if zipped:
         files = [path for path in sorted(target.rglob("*")) if path.is_file()]

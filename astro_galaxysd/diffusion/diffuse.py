@@ -10,6 +10,7 @@ leave pure noise untrained).
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,15 @@ import torch
 from astro_galaxysd.conditions.prompts import tags_from_fractions
 from astro_galaxysd.diffusion.autoencoder import BLOCK, LappedAutoencoder
 from astro_galaxysd.diffusion.captions import caption_batch, fit_tags, sampling_weights
-from astro_galaxysd.diffusion.components import SCHEDULER, Components, load_autoencoder, new_text_encoder, new_unet
+from astro_galaxysd.diffusion.components import (
+    SCHEDULER,
+    Components,
+    load_autoencoder,
+    load_components,
+    new_text_encoder,
+    new_unet,
+    save_components,
+)
 from astro_galaxysd.diffusion.encode import encode_prompts
 from astro_galaxysd.diffusion.latents import LatentSource
 from astro_galaxysd.diffusion.recipes import ConditionedRecipe, DiffusionRecipe
@@ -27,9 +36,11 @@ from astro_galaxysd.diffusion.tokenizer import build_tokenizer
 from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.learning.engine import Engine
 from astro_galaxysd.learning.runs import TrainingRun
+from astro_galaxysd.learning.trainingids import IDS, write_training_ids
 from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = [
+    "BASE_IDS",
     "ConditionedBatch",
     "ConditionedRun",
     "DiffusionRun",
@@ -38,6 +49,9 @@ __all__ = [
     "channel_share",
     "timestep_weights",
 ]
+
+#: In a run's folder: hashes of the ids of the rows that the weights it began with were trained on, if they say which.
+BASE_IDS = "base_ids.txt"
 
 
 def alphas_cumprod(scheduler: dict[str, Any]) -> torch.Tensor:
@@ -147,6 +161,7 @@ class ConditionedRun(TrainingRun):
                 "give tables with vote columns"
             )
         self._batch: tuple[int, ConditionedBatch] | None = None
+        self.origin: Path | None = None  # weights that a new run begins with
         super().__init__(folder, recipe, {name: getattr(self, name).train() for name in trained}, data, engine)
 
     def source_hash(self) -> str:
@@ -194,6 +209,24 @@ class ConditionedRun(TrainingRun):
         with torch.set_grad_enabled("text_encoder" in self.modules):
             return encode_prompts(self.text_encoder, self.tokenizer, captions)
 
+    def save(self) -> None:
+        """Write the checkpoint, and which rows the weights that the run began with were trained on."""
+        super().save()
+        if self.engine.rank == 0 and self.origin is not None and (self.origin / IDS).is_file():
+            shutil.copyfile(self.origin / IDS, self.folder / BASE_IDS)
+
+    def export(self, folder: Path) -> None:
+        """Write the complete weights, and which rows they and those they began with learnt from; ends the training.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the weights.
+        """
+        save_components(self.components(), folder)
+        before = self.folder / BASE_IDS
+        write_training_ids(folder, self.data.ids, before.read_text().split() if before.is_file() else ())
+
     @property
     def sampling(self) -> dict[str, Any]:
         """Steps, guidance and sampler that the weights want; empty for what is usual for our own."""
@@ -226,6 +259,7 @@ class DiffusionRun(ConditionedRun):
     def __init__(self, folder: Path, data: TrainingSet, autoencoder: Path, recipe: DiffusionRecipe) -> None:
         engine = Engine(recipe.precision)
         torch.manual_seed(recipe.seed)
+        self.autoencoder = Path(autoencoder)
         vae = load_autoencoder(autoencoder)
         tokenizer = build_tokenizer()
         unet = new_unet(
@@ -239,3 +273,22 @@ class DiffusionRun(ConditionedRun):
             unet.to(engine.device), vae.to(engine.device), text_encoder.to(engine.device), tokenizer, dict(SCHEDULER)
         )
         super().__init__(folder, data, recipe, components, engine, share=channel_share(vae, recipe.detail))
+
+    def begin_with(self, weights: Path) -> None:
+        """Begin with the UNet and text encoder of complete weights.
+
+        Raises
+        ------
+        TrainingError
+            If they were made for another autoencoder, or have another shape than the recipe's.
+        WeightsError
+            If they can't be loaded.
+        """
+        trained = load_components(weights)
+        if autoencoder_hash(trained.vae) != autoencoder_hash(self.vae):
+            raise TrainingError(
+                f"{weights}: these weights were made for another autoencoder than {self.autoencoder}, their latents "
+                f"mean something else; give --autoencoder {weights / 'vae'}"
+            )
+        self.start_from({"unet": trained.unet, "text_encoder": trained.text_encoder})
+        self.origin = weights

@@ -8,7 +8,6 @@ of their attention: W + B A, B being zero at first (Hu et al. 2021). Autoencoder
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,23 +16,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
-from astro_galaxysd.diffusion.components import Components, load_components, save_components
+from astro_galaxysd.diffusion.components import Components, load_components
 from astro_galaxysd.diffusion.diffuse import ConditionedRun
 from astro_galaxysd.diffusion.recipes import FinetuneRecipe
 from astro_galaxysd.errors import MissingDependencyError, TrainingError, UnknownNameError, WeightsError
 from astro_galaxysd.learning.engine import Engine
-from astro_galaxysd.learning.trainingids import IDS
 from astro_galaxysd.learning.trainingset import TrainingSet
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-__all__ = ["ADAPTED", "BASE", "BASE_IDS", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
+__all__ = ["ADAPTED", "BASE", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
 
 #: In a run's folder: which base it was begun with.
 BASE = "base.json"
-#: In a run's folder: hashes of the ids of the rows that the base was trained on, if it says which.
-BASE_IDS = "base_ids.txt"
 #: What a network can predict.
 PREDICTIONS = ("epsilon", "v_prediction")
 #: Layers that adapters are put on: queries, keys, values and outputs of the attention, by their names in each network.
@@ -129,6 +125,7 @@ class FinetuneRun(ConditionedRun):
             network.to(engine.device)
         self._adapters: dict[str, dict[str, torch.Tensor]] = {}
         super().__init__(folder, data, recipe, components, engine, share=torch.ones(1, 1, 1, 1), trained=trained)
+        self.origin = self.base
 
     def resume(self) -> bool:
         """Load the checkpoint if there is one; say whether there was.
@@ -165,9 +162,6 @@ class FinetuneRun(ConditionedRun):
         super().save()
         if self.engine.rank == 0:
             (self.folder / BASE).write_text(json.dumps(self.began_with) + "\n")
-            known = self.base / IDS
-            if known.is_file():
-                shutil.copyfile(known, self.folder / BASE_IDS)
 
     @property
     def began_with(self) -> dict[str, str]:
@@ -204,15 +198,12 @@ class FinetuneRun(ConditionedRun):
         """
         from diffusers import StableDiffusionPipeline
 
-        components = self.components()
+        super().export(folder)
         if self._adapters:
             StableDiffusionPipeline.save_lora_weights(
                 self.folder / "lora", **{f"{name}_lora_layers": layers for name, layers in self._adapters.items()}
             )
-        save_components(components, folder)
         (folder / "sampling.json").write_text(json.dumps(self.sampling) + "\n")
-        if (self.folder / BASE_IDS).is_file():
-            shutil.copyfile(self.folder / BASE_IDS, folder / IDS)
 
     def _adapter_layers(self) -> dict[str, dict[str, torch.Tensor]]:
         """Adapters of each trained network by their names in the file, on the processor."""

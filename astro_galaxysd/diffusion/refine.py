@@ -38,6 +38,8 @@ from astro_galaxysd.learning.views import dihedral, pixels_of
 __all__ = ["Looks", "RefineRun", "drawn_latents"]
 
 _SAMPLER = "dpm++"
+#: Pixels each way: the latents' raster and the readers' are 8 px wide.
+_LARGEST_SHIFT = 4
 #: Prompts as `generate` makes them from votes.
 _WHOLE = CaptionStyle(empty=0.0, weighted=1.0, tag_dropout=0.0, single_tags=0.0)
 
@@ -49,8 +51,8 @@ class Looks(Protocol):
     def revision(self) -> str:
         """Hash of the reader it goes by."""
 
-    def __call__(self, pixels: torch.Tensor) -> Any:
-        """Numbers of images of shape (N, 3, S, S), in [-1, 1]."""
+    def __call__(self, pixels: torch.Tensor, shift: tuple[int, int]) -> Any:
+        """Numbers of images of shape (N, 3, S, S), in [-1, 1], which a reader sees moved by pixels down and right."""
 
     def score(self, first: Any, second: Any, real: Any) -> torch.Tensor:
         """Energy score of two draws for each condition, shape (N,)."""
@@ -60,13 +62,17 @@ class Looks(Protocol):
 
 
 class _Draws(NamedTuple):
-    """What a step draws: prompts, which of them carry all votes, noise, forms of the real images, steps that learn."""
+    """What a step draws: prompts, which of them carry all votes, noise, forms of the real images, steps that learn.
+
+    And by how many pixels down and right a reader sees all images moved.
+    """
 
     prompts: list[str]
     whole: torch.Tensor
     noise: torch.Tensor
     forms: torch.Tensor
     learning: frozenset[int]
+    shift: tuple[int, int]
 
 
 class RefineRun(FinetuneRun):
@@ -123,9 +129,9 @@ class RefineRun(FinetuneRun):
         rows, draws, recipe = self.rows(step)[part], self._draws(step), self.recipe
         forms, whole = draws.forms[part], draws.whole[part]
         pixels = self._draw(draws, part)
-        first, second = (self.looks(drawn) for drawn in torch.split(pixels, len(rows)))
+        first, second = (self.looks(drawn, draws.shift) for drawn in torch.split(pixels, len(rows)))
         with torch.no_grad():
-            real = self.looks(dihedral(pixels_of(self.data.images[rows], self.device), forms))
+            real = self.looks(dihedral(pixels_of(self.data.images[rows], self.device), forms), draws.shift)
         fractions = self.data.fractions[rows]
         divergence = 0.5 * (self.looks.divergence(first, fractions) + self.looks.divergence(second, fractions))
         # prompts that leave votes out ask for no galaxy in particular
@@ -160,9 +166,9 @@ class RefineRun(FinetuneRun):
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(self.device)
         learning = rng.choice(recipe.drawing_steps, recipe.learning_steps, replace=False)
         forms = torch.from_numpy(rng.integers(0, 8, len(rows))).to(self.device)
-        return _Draws(
-            prompts, torch.from_numpy(whole).float().to(self.device), noise, forms, frozenset(learning.tolist())
-        )
+        down, right = (int(step) for step in rng.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, 2))
+        shown = torch.from_numpy(whole).float().to(self.device)
+        return _Draws(prompts, shown, noise, forms, frozenset(learning.tolist()), (down, right))
 
 
 def drawn_latents(

@@ -31,7 +31,7 @@ from astro_galaxysd.evaluation.networks import seen
 from astro_galaxysd.evaluation.reader import reached
 from astro_galaxysd.evaluation.reading import READERS, ImageReader, divergence, fractions_of
 from astro_galaxysd.learning.energy import energy_score
-from astro_galaxysd.learning.views import pixels_of
+from astro_galaxysd.learning.views import moved, pixels_of
 
 __all__ = ["TAKEN", "WEIGHTS", "Appearance", "Look"]
 
@@ -96,9 +96,22 @@ class Appearance:
             name: (_scalar_scale if name == "scalars" else _scale)(values) for name, values in known.items()
         }
 
-    def __call__(self, pixels: torch.Tensor) -> Look:
-        """Numbers of images, shape (N, 3, S, S), in [-1, 1]."""
-        found, answers = self._measure(pixels)
+    def __call__(self, pixels: torch.Tensor, shift: tuple[int, int] = (0, 0)) -> Look:
+        """Numbers of images.
+
+        Parameters
+        ----------
+        pixels : Tensor, shape (N, 3, S, S)
+            In [-1, 1].
+        shift : tuple of int
+            Pixels down and to the right by which the images are moved before the reader sees them. Moved otherwise each
+            time, no fine pattern pleases it by where it lies on the reader's own raster.
+
+        Returns
+        -------
+        Look
+        """
+        found, answers = self._measure(pixels, shift)
         blocks = {name: (values - self._scales[name][0]) @ self._scales[name][1] for name, values in found.items()}
         return Look(blocks, fractions_of(answers, logarithm=True))
 
@@ -125,8 +138,10 @@ class Appearance:
         shares = torch.from_numpy(reached(fractions)).float().to(device)
         return divergence(drawn.answers, votes, shares)
 
-    def _measure(self, pixels: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        levels, semantics, answers = self._read(pixels)
+    def _measure(
+        self, pixels: torch.Tensor, shift: tuple[int, int] = (0, 0)
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        levels, semantics, answers = self._read(moved(pixels, *shift))
         found = {f"texture_{size}": moments(level) for size, level in levels.items()}
         return found | {"semantics": semantics} | measure_pixels(pixels), answers
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-__all__ = ["dihedral", "pixels_of", "shifted", "viewed"]
+__all__ = ["dihedral", "moved", "pixels_of", "shifted", "viewed"]
 
 #: Largest change of scale, background (in units of 255 / 2 grey levels), gain and noise between two views of a galaxy.
 _ZOOM, _LEVEL, _GAIN, _NOISE = 1.25, 0.03, 0.15, 0.03
@@ -37,10 +37,16 @@ def dihedral(images: torch.Tensor, variant: torch.Tensor) -> torch.Tensor:
 
 def shifted(images: torch.Tensor, rng: np.random.Generator, largest: int) -> torch.Tensor:
     """All images moved by one whole number of pixels, at most `largest` each way; borders are mirrored outwards."""
-    down, right = (int(step) for step in rng.integers(0, 2 * largest + 1, 2))
+    down, right = (largest - int(step) for step in rng.integers(0, 2 * largest + 1, 2))
+    return moved(images, down, right)
+
+
+def moved(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """All images moved by whole numbers of pixels; borders are mirrored outwards."""
+    largest = max(abs(down), abs(right))
     padded = torch.nn.functional.pad(images, (largest,) * 4, mode="reflect")
     height, width = images.shape[2:]
-    return padded[:, :, down : down + height, right : right + width]
+    return padded[:, :, largest - down : largest - down + height, largest - right : largest - right + width]
 
 
 def viewed(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from astro_galaxysd.diffusion.diffuse import DiffusionRun
 from astro_galaxysd.diffusion.pack import write_pack
 from astro_galaxysd.diffusion.pieces import join_pieces, split_weights, write_pieces
 from astro_galaxysd.errors import OutputError, OutputExistsError, TrainingError
+from astro_galaxysd.learning.trainingids import trained_on, write_training_ids
 from astro_galaxysd.learning.trainingset import TrainingSet
 
 TINY = {
@@ -93,6 +95,13 @@ def test_time_spent_is_no_work_lost(go_on, tmp_path, monkeypatch):
 def test_a_new_run_begins_with_the_weights_of_the_pack(go_on, tmp_path, tiny_weights):
     go_on(minutes=0)
     assert same(states(tmp_path / "out" / "weights"), states(tiny_weights))
+
+
+def test_the_weights_say_which_rows_they_and_those_before_learnt_from(go_on, tiny_weights, tmp_path):
+    base = shutil.copytree(tiny_weights, tmp_path / "base")
+    write_training_ids(base, ["before"])
+    go_on(minutes=0, start_from=base)
+    assert trained_on(tmp_path / "out" / "weights", ["t0", "t11", "h0", "before"]).tolist() == [True, True, False, True]
 
 
 def test_a_fresh_run_does_not(go_on, tmp_path, tiny_weights):

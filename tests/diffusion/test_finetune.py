@@ -314,8 +314,10 @@ class TestRecord:
         other = FinetuneRun(tmp_path / "other", data, known, run.recipe)
         other.save()
         other.export(tmp_path / "weights")
-        for path in (tmp_path / "other" / "base_ids.txt", tmp_path / "weights" / "training_ids.txt"):
-            assert path.read_text() == "0123456789abcdef\n"
+        assert (tmp_path / "other" / "base_ids.txt").read_text() == "0123456789abcdef\n"
+        learnt = (tmp_path / "weights" / "training_ids.txt").read_text().split()
+        assert "0123456789abcdef" in learnt
+        assert len(learnt) == 1 + len(data.ids)
 
 
 class TestTraining:

@@ -147,11 +147,21 @@ class TestDraws:
         first, second = start()._draws(3), start("other")._draws(3)
         assert first.prompts == second.prompts
         assert first.learning == second.learning
+        assert first.shift == second.shift
         for name in ("whole", "noise", "forms"):
             assert torch.equal(getattr(first, name), getattr(second, name))
         run = start()
         assert not torch.equal(run._draws(3).noise, run._draws(4).noise)
         assert not torch.equal(run._draws(3).noise[0], run._draws(3).noise[1])
+
+    def test_a_reader_sees_drawn_and_real_images_moved_alike_and_otherwise_each_time(self, start):
+        run = start(eyes=Eyes)
+        for step in range(12):
+            run.loss(step, slice(None))
+        shifts = [run.looks.shifts[3 * step : 3 * step + 3] for step in range(12)]
+        assert all(len(set(three)) == 1 for three in shifts)
+        assert len({three[0] for three in shifts}) > 8
+        assert all(-4 <= pixels <= 4 for three in shifts for pixels in three[0])
 
     def test_other_steps_learn_each_time(self, start):
         run = start(drawing_steps=6, learning_steps=3)
@@ -178,9 +188,10 @@ class Eyes:
     """See the mean of an image; a score of 1, and a divergence of 1 for each draw whose row has votes."""
 
     def __init__(self, *_):
-        pass
+        self.shifts = []
 
-    def __call__(self, pixels):
+    def __call__(self, pixels, shift):
+        self.shifts.append(shift)
         return pixels.mean(dim=(1, 2, 3))
 
     def score(self, first, second, real):

@@ -10,7 +10,7 @@ from astro_galaxysd.errors import ImageError, TrainingError
 from astro_galaxysd.evaluation.appearance import WEIGHTS, Appearance, Look
 from astro_galaxysd.evaluation.networks import build
 from astro_galaxysd.evaluation.reading import ImageReader
-from astro_galaxysd.learning.views import pixels_of
+from astro_galaxysd.learning.views import moved, pixels_of
 
 #: Places of the scalars in their block.
 FLUX, RED_BLUE, RED_GREEN, SKY, NOISE, ASYMMETRY, ELLIPTICITY, SIZE = 0, 1, 2, slice(3, 6), 6, 7, 8, 9
@@ -91,6 +91,17 @@ def test_every_block_has_gradients(appearance):
         (gradient,) = torch.autograd.grad(values.square().sum(), pixels, retain_graph=True)
         assert torch.isfinite(gradient).all(), name
         assert (gradient.flatten(1).abs().max(dim=1).values > 0).all(), name
+
+
+def test_a_reader_sees_images_moved_and_pixels_are_measured_where_they_are(appearance):
+    pixels = pixels_of(galaxies(4, seed=2))
+    here, there = appearance(pixels), appearance(pixels, (3, -2))
+    elsewhere = appearance(moved(pixels, 3, -2))
+    assert torch.equal(there.answers, elsewhere.answers)
+    for name, values in there.blocks.items():
+        by_reader = name.startswith(("semantics", "texture"))
+        assert torch.equal(values, (elsewhere if by_reader else here).blocks[name]), name
+        assert not torch.equal(values, (here if by_reader else elsewhere).blocks[name]), name
 
 
 def test_a_copy_of_the_reader_that_does_not_learn(real):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from astro_galaxysd.learning.views import dihedral, pixels_of, shifted, viewed
+from astro_galaxysd.learning.views import dihedral, moved, pixels_of, shifted, viewed
 from astro_galaxysd.testing import example_batch
 
 
@@ -66,6 +66,19 @@ class TestShifted:
     def test_by_nothing(self):
         images = torch.rand(3, 3, 16, 16)
         assert torch.equal(shifted(images, np.random.default_rng(0), 0), images)
+
+
+class TestMoved:
+    def test_down_and_to_the_right(self):
+        images = torch.zeros(2, 3, 8, 8)
+        images[:, :, 3, 4] = 1
+        for down, right in ((2, 1), (-1, 3), (0, -2)):
+            assert moved(images, down, right).nonzero()[:, 2:].unique(dim=0).tolist() == [[3 + down, 4 + right]]
+
+    def test_borders_are_mirrored(self):
+        images = torch.arange(16.0).reshape(1, 1, 4, 4)
+        assert moved(images, 1, 0)[0, 0, 0].tolist() == images[0, 0, 1].tolist()
+        assert moved(images, 0, -1)[0, 0, :, 3].tolist() == images[0, 0, :, 2].tolist()
 
 
 class TestViewed:
