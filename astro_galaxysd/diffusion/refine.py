@@ -1,12 +1,14 @@
 r"""Refinement: a trained model draws galaxies in a few steps, and learns from how they differ from real ones.
 
 For each condition two galaxies are drawn from independent noise, *a* and *b*, and compared with the real galaxy *r* of
-the condition by numbers of their looks,
+the condition, as the autoencoder rebuilds it, by numbers of their looks,
 
 .. math:: \tfrac12 (|a - r| + |b - r|) - \tfrac12 |a - b|,
 
 an energy score, which is least where what is drawn has the distribution of what is real. It is summed over blocks of
-numbers, so it fixes the distribution of each block and of each scalar, not their joint one. To it come the divergence
+numbers, so it fixes the distribution of each block and of each scalar, not their joint one. What the autoencoder can't
+express, such as the finest noise, would otherwise be most of a block's distance, and nothing else there would be learnt.
+To it come the divergence
 of what a reader of votes answers from the votes asked for, and the error of plain training, so that the network still
 removes noise at any step. The divergence is not proper: it is least where the reader answers the votes exactly, while
 real galaxies scatter. Drawn galaxies come out somewhat too typical, and a reader trained on the same rows finds answers
@@ -33,7 +35,6 @@ from astro_galaxysd.diffusion.finetune import FinetuneRun
 from astro_galaxysd.diffusion.recipes import RefineRecipe
 from astro_galaxysd.diffusion.sample import decoded, make_scheduler
 from astro_galaxysd.learning.trainingset import TrainingSet
-from astro_galaxysd.learning.views import dihedral, pixels_of
 
 __all__ = ["Looks", "RefineRun", "drawn_latents"]
 
@@ -62,7 +63,7 @@ class Looks(Protocol):
 
 
 class _Draws(NamedTuple):
-    """What a step draws: prompts, which of them carry all votes, noise, forms of the real images, steps that learn.
+    """What a step draws: prompts, which of them carry all votes, noise, steps that learn.
 
     And by how many pixels down and right a reader sees all images moved.
     """
@@ -70,7 +71,6 @@ class _Draws(NamedTuple):
     prompts: list[str]
     whole: torch.Tensor
     noise: torch.Tensor
-    forms: torch.Tensor
     learning: frozenset[int]
     shift: tuple[int, int]
 
@@ -127,11 +127,11 @@ class RefineRun(FinetuneRun):
 
     def _drawn_loss(self, step: int, part: slice) -> torch.Tensor:
         rows, draws, recipe = self.rows(step)[part], self._draws(step), self.recipe
-        forms, whole = draws.forms[part], draws.whole[part]
-        pixels = self._draw(draws, part)
+        pixels, whole = self._draw(draws, part), draws.whole[part]
         first, second = (self.looks(drawn, draws.shift) for drawn in torch.split(pixels, len(rows)))
         with torch.no_grad():
-            real = self.looks(dihedral(pixels_of(self.data.images[rows], self.device), forms), draws.shift)
+            rebuilt = _as_stored(decoded(self.vae, self.batch(step).latents[part].float()))
+            real = self.looks(rebuilt, draws.shift)
         fractions = self.data.fractions[rows]
         divergence = 0.5 * (self.looks.divergence(first, fractions) + self.looks.divergence(second, fractions))
         # prompts that leave votes out ask for no galaxy in particular
@@ -165,10 +165,9 @@ class RefineRun(FinetuneRun):
         shape = (2, len(rows), config.in_channels, config.sample_size, config.sample_size)
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(self.device)
         learning = rng.choice(recipe.drawing_steps, recipe.learning_steps, replace=False)
-        forms = torch.from_numpy(rng.integers(0, 8, len(rows))).to(self.device)
         down, right = (int(step) for step in rng.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, 2))
         shown = torch.from_numpy(whole).float().to(self.device)
-        return _Draws(prompts, shown, noise, forms, frozenset(learning.tolist()), (down, right))
+        return _Draws(prompts, shown, noise, frozenset(learning.tolist()), (down, right))
 
 
 def drawn_latents(

@@ -148,7 +148,7 @@ class TestDraws:
         assert first.prompts == second.prompts
         assert first.learning == second.learning
         assert first.shift == second.shift
-        for name in ("whole", "noise", "forms"):
+        for name in ("whole", "noise"):
             assert torch.equal(getattr(first, name), getattr(second, name))
         run = start()
         assert not torch.equal(run._draws(3).noise, run._draws(4).noise)
@@ -188,10 +188,11 @@ class Eyes:
     """See the mean of an image; a score of 1, and a divergence of 1 for each draw whose row has votes."""
 
     def __init__(self, *_):
-        self.shifts = []
+        self.shifts, self.seen = [], []
 
     def __call__(self, pixels, shift):
         self.shifts.append(shift)
+        self.seen.append(pixels.detach())
         return pixels.mean(dim=(1, 2, 3))
 
     def score(self, first, second, real):
@@ -210,6 +211,17 @@ class TestLoss:
         parts = [run.loss(step, slice(place, place + 1)).item() for place in range(4)]
         whole = run._draws(step).whole
         assert parts == pytest.approx((1 + 2 * whole / whole.mean()).tolist())
+
+    def test_real_galaxies_are_seen_as_the_autoencoder_rebuilds_them(self, start):
+        run = start(eyes=Eyes)
+        run.loss(0, slice(1, 3))
+        drawn, again, real = run.looks.seen
+        rebuilt = refine._as_stored(decoded(run.vae, run.batch(0).latents[1:3]))
+        torch.testing.assert_close(real, rebuilt)
+        assert not torch.equal(drawn, again)
+        # in one of eight forms, a form that does not change the mean light
+        light = pixels_of(run.data.images[run.rows(0)[1:3]]).mean(dim=(1, 2, 3))
+        torch.testing.assert_close(real.mean(dim=(1, 2, 3)), light, atol=0.05, rtol=0)
 
     def test_denoising_is_that_of_finetuning_weighted_by_detail(self, start, tiny_weights, tmp_path, data):
         alone, more = (start(name, eyes=Eyes, votes=0.0, denoising=weight) for name, weight in (("a", 0.0), ("b", 2.0)))
