@@ -7,13 +7,13 @@ the condition, as the autoencoder rebuilds it, by numbers of their looks,
 
 an energy score, which is least where what is drawn has the distribution of what is real. It is summed over blocks of
 numbers, so it fixes the distribution of each block and of each scalar, not their joint one. What the autoencoder can't
-express, such as the finest noise, would otherwise be most of a block's distance, and nothing else there would be learnt.
-To it come the divergence
-of what a reader of votes answers from the votes asked for, and the error of plain training, so that the network still
-removes noise at any step. The divergence is not proper: it is least where the reader answers the votes exactly, while
-real galaxies scatter. Drawn galaxies come out somewhat too typical, and a reader trained on the same rows finds answers
-in them more easily than in real ones. Prompts that leave votes out learn the mixture of the rows that are drawn with
-them, in which rare answers are as frequent as `rarity` makes them, not as in the sky.
+express, such as the finest noise, would otherwise be most of a block's distance, and nothing else there would be
+learnt. To it come the divergence of what a reader of votes answers from the votes asked for, and the error of plain
+training, so that the network still removes noise at any step. The divergence is not proper: it is least where the
+reader answers the votes exactly, while real galaxies scatter. Drawn galaxies come out somewhat too typical, and a
+reader trained on the same rows finds answers in them more easily than in real ones. Prompts that leave votes out learn
+the mixture of the rows that are drawn with them, in which rare answers are as frequent as `rarity` makes them, not as
+in the sky.
 
 Gradients go back through the sampler to some of its steps, each network call taking its input as given (Wu et al. 2024,
 DRTune). Guidance is not needed afterwards: what it should do has been learnt.

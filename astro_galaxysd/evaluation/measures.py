@@ -25,7 +25,12 @@ _CELL = 4  # frequencies side by side, each one cycle in half the side
 _LEAST_GRAIN = 1e-4  # of relative power; galaxies of SDSS have 1e-3 to 1e-2
 _RINGS = np.array([0, 2, 4, 6, 8, 11, 14, 18, 22, 27, 32, 38, 44, 50, 57, 64]) / 64
 _DEPTHS = np.array([0, 1, 2, 4, 8, 16]) / 128
+_PATCH, _FAINT, _LEAST_MOTTLE = 4, 10.0, 0.02  # pixels; grey levels; galaxies of SDSS have 0.05 to 0.5
+_WIDE_RINGS = 8
 _FREQUENCIES = 24
+#: Shares of red, green and blue in the planes whose power is measured. Noise that differs between colours hardly shows
+#: in the luminance.
+_MIXTURES = {"luminance": (1 / 3, 1 / 3, 1 / 3), "red_blue": (0.5, 0.0, -0.5), "green": (-0.25, 0.5, -0.25)}
 _FRAME, _CORNER = 16, 8  # the frame is 1/16 of the side wide, a corner 1/8
 _BRIGHTEST_SKY = 20.0  # grey levels: what is above is no sky
 
@@ -41,7 +46,8 @@ def measure_pixels(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict of str to Tensor, shape (N, D)
-        ``profile``, ``power``, ``lattice_sky``, ``lattice_galaxy``, ``grain``, ``border``, ``scalars``.
+        ``profile``, ``power_luminance``, ``power_red_blue``, ``power_green``, ``lattice_sky``, ``lattice_galaxy``,
+        ``grain``, ``mottle``, ``border``, ``scalars``.
     """
     side = int(pixels.shape[-1])
     grey = (pixels + 1) * 127.5
@@ -51,10 +57,11 @@ def measure_pixels(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
     sky_lattice, galaxy_lattice = _lattice(light)
     return {
         "profile": torch.asinh(rings / 2).flatten(1),
-        "power": _power(grey),
+        **{f"power_{name}": _power(_mixed(grey, shares)) for name, shares in _MIXTURES.items()},
         "lattice_sky": sky_lattice,
         "lattice_galaxy": galaxy_lattice,
         "grain": _grain(light),
+        "mottle": _mottle(light),
         "border": torch.cat(list(_border(light)), dim=1),
         "scalars": torch.stack(list(_scalars(grey, light)), dim=1),
     }
@@ -65,14 +72,18 @@ def moments(level: torch.Tensor) -> torch.Tensor:
     return torch.cat([level.mean(dim=(2, 3)), level.flatten(2).std(dim=2)], dim=1)
 
 
-def _power(grey: torch.Tensor) -> torch.Tensor:
-    """Logarithm of the luminance's power in rings of frequency."""
-    side = grey.shape[-1]
-    window = torch.outer(*[torch.hann_window(side, device=grey.device)] * 2)
-    luminance = grey.mean(dim=1)
-    luminance = luminance - luminance.mean(dim=(1, 2), keepdim=True)
-    modes = torch.fft.rfft2(luminance * window).abs().square() / window.square().sum()
-    return torch.log(torch.einsum("nhw,rhw->nr", modes, _frequency_rings(side).to(grey.device)) + 0.01)
+def _mixed(grey: torch.Tensor, shares: tuple[float, ...]) -> torch.Tensor:
+    """One plane of three, shape (N, S, S)."""
+    return torch.einsum("nchw,c->nhw", grey, torch.tensor(shares, device=grey.device))
+
+
+def _power(plane: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the power in rings of frequency."""
+    side = plane.shape[-1]
+    window = torch.outer(*[torch.hann_window(side, device=plane.device)] * 2)
+    plane = plane - plane.mean(dim=(1, 2), keepdim=True)
+    modes = torch.fft.rfft2(plane * window).abs().square() / window.square().sum()
+    return torch.log(torch.einsum("nhw,rhw->nr", modes, _frequency_rings(side).to(plane.device)) + 0.01)
 
 
 def _lattice(light: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -104,6 +115,19 @@ def _grain(light: torch.Tensor) -> torch.Tensor:
     modes = torch.fft.rfft2(detail * window).abs().square() / window.square().sum()
     cells = functional.avg_pool2d(torch.fft.fftshift(modes[:, :, :-1], dim=1)[:, None], _CELL)
     return torch.log(cells.flatten(1) + _LEAST_GRAIN)
+
+
+def _mottle(light: torch.Tensor) -> torch.Tensor:
+    """Logarithm of how much the light and two colours vary around rings, four pixels together.
+
+    Light is compressed, so that a faint patch of colour in the sky counts as much as one in the galaxy.
+    """
+    bent = torch.asinh(functional.avg_pool2d(light, _PATCH) / _FAINT)
+    red, green, blue = bent.unbind(dim=1)
+    planes = torch.stack([bent.mean(dim=1), red - blue, green - 0.5 * (red + blue)], dim=1)
+    rings = _wide_rings(light.shape[-1] // _PATCH).to(light.device)
+    mean, square = (torch.einsum("nchw,rhw->ncr", values, rings) for values in (planes, planes.square()))
+    return 0.5 * torch.log((square - mean.square()).clamp_min(0) + _LEAST_MOTTLE**2).flatten(1)
 
 
 def _folded(images: torch.Tensor) -> torch.Tensor:
@@ -166,6 +190,12 @@ def _between(values: torch.Tensor, edges: Sequence[float] | np.ndarray) -> torch
 def _rings(side: int) -> torch.Tensor:
     y, x = _axes(side)
     return _between(torch.hypot(x, y), _RINGS * side / 2)
+
+
+@lru_cache(maxsize=4)
+def _wide_rings(side: int) -> torch.Tensor:
+    y, x = _axes(side)
+    return _between(torch.hypot(x, y), np.linspace(0, side / 2, _WIDE_RINGS + 1))
 
 
 @lru_cache(maxsize=4)

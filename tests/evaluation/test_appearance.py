@@ -201,6 +201,37 @@ def test_a_mesh_of_one_direction_stands_out(residual):
     assert (meshed.mean(dim=0) - plain.mean(dim=0)).norm() > 0.5 * spread
 
 
+def test_noise_that_differs_between_colours(residual):
+    images = 20 + galaxies(24, seed=3).astype(float)
+    noise = np.random.default_rng(1).normal(0, 4, images.shape[:3])[..., None]
+    plain, coloured, green = (
+        residual(pixels_of(np.clip(changed, 0, 255).round().astype(np.uint8))).blocks
+        for changed in (images, images + noise * [1, 0, -1], images + noise * [-1, 2, -1])
+    )
+    for noisy, name, other in ((coloured, "red_blue", "green"), (green, "green", "red_blue")):
+        moved = {key: (noisy[key] - plain[key]).mean(dim=0).norm() for key in plain if key.startswith("power")}
+        assert moved[f"power_{name}"] > 0.5
+        assert moved["power_luminance"] < 0.1 * moved[f"power_{name}"]
+        assert moved[f"power_{other}"] < 0.1 * moved[f"power_{name}"]
+
+
+def test_patches_of_colour_in_the_sky(residual):
+    images = 20 + galaxies(24, seed=3).astype(float)
+    patches = gaussian_filter(np.random.default_rng(1).normal(0, 12, images.shape[:3]), (0, 2, 2))[..., None] * [
+        1,
+        0,
+        -1,
+    ]
+    plain, patchy = (
+        residual(pixels_of(np.clip(changed, 0, 255).round().astype(np.uint8))).blocks["mottle"]
+        for changed in (images, images + patches)
+    )
+    spread = (plain[:12] - plain[12:]).norm(dim=1).mean()
+    assert (patchy.mean(dim=0) - plain.mean(dim=0)).norm() > 0.5 * spread
+    turned = residual(pixels_of(np.rot90(images, axes=(1, 2)).round().astype(np.uint8))).blocks["mottle"]
+    torch.testing.assert_close(turned, plain, atol=1e-3, rtol=1e-3)  # how patchy, not where
+
+
 class TestScore:
     @pytest.fixture
     def score(self, appearance):
@@ -249,6 +280,7 @@ def test_what_never_varies_in_real_images_must_not_vary_in_draws():
         found = [Look({"lattice_sky": look.blocks["lattice_sky"]}, look.answers) for look in looks]
         return appearance.score(*found).mean().item()
 
+    assert not appearance(pixels_of(grey(1))).blocks["power_red_blue"].any()  # and a block that never does is left out
     coloured = pattern(1) * [1, 0, -1]  # real images have no colours: only a direction without variance tells of it
     tiled = score(lambda images: (images + coloured).clip(0, 255).astype(np.uint8))
     assert tiled > score(lambda images: images) + 0.2
