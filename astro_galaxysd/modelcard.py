@@ -123,11 +123,9 @@ def _beginning(card: CardFacts) -> str:
 
 def _before(card: CardFacts) -> str:
     """What is known of the rows that the weights it began with were trained on."""
-    if not card.base:
-        return ""
-    if not card.base_ids:
-        return " (what it began with was trained on is not known)"
-    return f", and of the {len(card.base_ids):,} of the weights it began with"
+    if card.base_ids:
+        return f", and of the {len(card.base_ids):,} of the weights it began with"
+    return " (what it began with was trained on is not known)" if card.base else ""
 
 
 def _domain_text(domain: Domain) -> str:

@@ -268,7 +268,9 @@ def test_the_card_says_with_what_training_began(card):
     text = model_card(replace(card, base="0123456789abcdef", reader="fedcba9876543210"), measured(), None, "first.")
     assert "Began with weights of revision 0123456789ab, taught by a reader of revision fedcba987654. 3,600" in text
     assert "3 training rows (what it began with was trained on is not known); `" in text
-    assert "Began" not in model_card(card, measured(), None, "first.")
+    text = model_card(replace(card, base_ids=["0" * 16]), measured(), None, "first.")  # as of a diffusion run
+    assert "3 training rows, and of the 1 of the weights it began with; `" in text
+    assert "Began" not in text
 
 
 def test_the_card_says_what_was_done(card):

@@ -151,7 +151,10 @@ def test_weights_say_which_rows_they_learnt_from(train, data, tiny_weights, tmp_
     fine = training.finetune([data], tmp_path / "fine", base, BASE, preset="mini", progress=False)
     train("on", settings={"steps": 1}, start_from=base)
     on = train("on", settings={"steps": 2})
-    for weights, before in ((train(settings={"steps": 1}), False), (fine, True), (on, True)):
+    train("anew", settings={"steps": 1}, start_from=base)
+    (tmp_path / "anew" / "checkpoint.pt").unlink()
+    anew = train("anew", settings={"steps": 1})  # another run in the folder, from nothing
+    for weights, before in ((train(settings={"steps": 1}), False), (fine, True), (on, True), (anew, False)):
         assert trained_on(weights, ["g0", "g11", "before", "other"]).tolist() == [True, True, before, False]
         assert len((weights / "training_ids.txt").read_text().split()) == 12 + before
 

@@ -161,7 +161,7 @@ class ConditionedRun(TrainingRun):
                 "give tables with vote columns"
             )
         self._batch: tuple[int, ConditionedBatch] | None = None
-        self.origin: Path | None = None  # weights that a new run begins with
+        self.origin: Path | None = None  # the weights it began with, where they are known
         super().__init__(folder, recipe, {name: getattr(self, name).train() for name in trained}, data, engine)
 
     def source_hash(self) -> str:
@@ -209,10 +209,13 @@ class ConditionedRun(TrainingRun):
         with torch.set_grad_enabled("text_encoder" in self.modules):
             return encode_prompts(self.text_encoder, self.tokenizer, captions)
 
-    def save(self) -> None:
-        """Write the checkpoint, and which rows the weights that the run began with were trained on."""
-        super().save()
-        if self.engine.rank == 0 and self.origin is not None and (self.origin / IDS).is_file():
+    def write_records(self) -> None:
+        """Write, before the first checkpoint, which rows the weights that the run began with were trained on."""
+        super().write_records()
+        if self.checkpoint.exists():
+            return
+        (self.folder / BASE_IDS).unlink(missing_ok=True)  # of another run in this folder
+        if self.origin is not None and (self.origin / IDS).is_file():
             shutil.copyfile(self.origin / IDS, self.folder / BASE_IDS)
 
     def export(self, folder: Path) -> None:

@@ -157,11 +157,10 @@ class FinetuneRun(ConditionedRun):
                     f"{revision}; give the same --{name}, or start in another folder"
                 )
 
-    def save(self) -> None:
-        """Write the checkpoint, which base it belongs to, and what that was trained on."""
-        super().save()
-        if self.engine.rank == 0:
-            (self.folder / BASE).write_text(json.dumps(self.began_with) + "\n")
+    def write_records(self) -> None:
+        """Write which base the run belongs to, and what that was trained on."""
+        super().write_records()
+        (self.folder / BASE).write_text(json.dumps(self.began_with) + "\n")
 
     @property
     def began_with(self) -> dict[str, str]:

@@ -39,8 +39,8 @@ from astro_galaxysd.learning.trainingset import TrainingSet
 __all__ = ["Looks", "RefineRun", "drawn_latents"]
 
 _SAMPLER = "dpm++"
-#: Pixels each way: the latents' raster and the readers' are 8 px wide.
-_LARGEST_SHIFT = 4
+#: Pixels by which the reader sees images moved, each way: a place on a raster of 8 px, which latents and readers have.
+_SHIFTS = (-4, 4)
 #: Prompts as `generate` makes them from votes.
 _WHOLE = CaptionStyle(empty=0.0, weighted=1.0, tag_dropout=0.0, single_tags=0.0)
 
@@ -63,10 +63,7 @@ class Looks(Protocol):
 
 
 class _Draws(NamedTuple):
-    """What a step draws: prompts, which of them carry all votes, noise, steps that learn.
-
-    And by how many pixels down and right a reader sees all images moved.
-    """
+    """What a step draws: prompts, which of them carry all votes, noise, steps that learn, shift of the reader's eye."""
 
     prompts: list[str]
     whole: torch.Tensor
@@ -107,7 +104,7 @@ class RefineRun(FinetuneRun):
     ) -> None:
         super().__init__(folder, data, base, recipe)
         self.share = channel_share(self.vae, recipe.detail).to(self.device)
-        self.looks = looks(self.data.images, self.device)
+        self.looks = looks(self.data.images, self.device)  # whose distances are one between the images themselves
         self._all_tags = fit_tags(tags_from_fractions(self.data.fractions), self.tokenizer)
         self._kept: tuple[int, _Draws] | None = None
 
@@ -165,7 +162,7 @@ class RefineRun(FinetuneRun):
         shape = (2, len(rows), config.in_channels, config.sample_size, config.sample_size)
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(self.device)
         learning = rng.choice(recipe.drawing_steps, recipe.learning_steps, replace=False)
-        down, right = (int(step) for step in rng.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, 2))
+        down, right = (int(step) for step in rng.integers(*_SHIFTS, 2))
         shown = torch.from_numpy(whole).float().to(self.device)
         return _Draws(prompts, shown, noise, frozenset(learning.tolist()), (down, right))
 

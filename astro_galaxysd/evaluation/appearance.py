@@ -10,7 +10,7 @@ two real images, and what a reader of votes answers. The blocks are
 - ``lattice``: mean sky, and mean detail of the galaxy, at each place within 8x8 pixels, of which latents are made:
   patterns that repeat stand out,
 - ``grain``: logarithm of the power of the galaxy's detail by frequency and direction,
-- ``mottle``: logarithm of how much light and colours vary around rings about the middle,
+- ``mottle``: logarithm of how much light and colours, compressed, vary along rings about the middle,
 - ``border``: level and logarithm of the noise at five depths below the border,
 - ``scalars``: flux, two colours, sky level of each colour, sky noise, asymmetry, ellipticity, size, each by itself.
 
@@ -38,7 +38,7 @@ __all__ = ["TAKEN", "WEIGHTS", "Appearance", "Look"]
 
 #: What the readers that ship are for.
 TAKEN = {"reporting": "reports on weights", "choosing": "chooses guidance and which rows are kept"}
-#: What a block counts in a sum over blocks; each size of texture, plane of power, and scalar by itself.
+#: What a block counts in a sum over blocks; each size of texture, plane of power, lattice and scalar by itself.
 WEIGHTS = {
     "semantics": 2.0, "texture": 0.5, "profile": 1.0, "power": 1.0, "lattice": 1.0, "grain": 2.0, "mottle": 2.0,
     "border": 0.5, "scalars": 0.5,
@@ -47,7 +47,7 @@ WEIGHTS = {
 _SAMPLE, _FEWEST, _BATCH = 1024, 32, 64
 #: Directions in which real images vary less than this share of the largest count as if they varied so much.
 _LEAST_SHARE = 0.02
-#: Blocks and scalars that vary less are left out; over galaxies of SDSS scalars vary by 0.17 to 2.3.
+#: Scalars that vary less, and blocks whose widest direction does, are left out; scalars of SDSS vary by 0.17 to 2.3.
 _LEAST_SPREAD = 1e-3
 
 
@@ -190,12 +190,13 @@ def _check(reader: ImageReader, images: np.ndarray) -> None:
 def _scale(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean, and directions of a block: half whitened, so that large differences count more, but not alone.
 
-    Directions in which real images hardly vary are kept: what is drawn must not vary there either.
+    Directions in which real images hardly vary are kept: what is drawn must not vary there either. A block that varies
+    in none, such as colours where all real images are grey, has no scale and is left out.
     """
     mean = values.mean(dim=0)
     variances, axes = torch.linalg.eigh(torch.cov(values.T.double()))
     spread = variances.clamp_min(0).sqrt().float()
-    if float(spread.max()) < _LEAST_SPREAD:  # such as colours where all real images are grey
+    if float(spread.max()) < _LEAST_SPREAD:
         return mean, torch.zeros_like(axes, dtype=torch.float32)
     turned = axes.float() / spread.clamp_min(_LEAST_SHARE * float(spread.max()) + 1e-12).sqrt()
     points = (values - mean) @ turned

@@ -174,14 +174,18 @@ class TrainingRun(ABC):
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.write_records()
             torch.save(state, partial)
             os.replace(partial, self.checkpoint)
-            (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1) + "\n")
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             partial.unlink(missing_ok=True)
             raise OutputError(
                 f"{self.checkpoint}: can't write the checkpoint ({error}); the last one is kept"
             ) from error
+
+    def write_records(self) -> None:
+        """Write what belongs beside a checkpoint, before it: the recipe."""
+        (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1) + "\n")
 
     def advance(self) -> float:
         """Do one step; return its loss.

@@ -100,8 +100,11 @@ def test_a_new_run_begins_with_the_weights_of_the_pack(go_on, tmp_path, tiny_wei
 def test_the_weights_say_which_rows_they_and_those_before_learnt_from(go_on, tiny_weights, tmp_path):
     base = shutil.copytree(tiny_weights, tmp_path / "base")
     write_training_ids(base, ["before"])
-    go_on(minutes=0, start_from=base)
-    assert trained_on(tmp_path / "out" / "weights", ["t0", "t11", "h0", "before"]).tolist() == [True, True, False, True]
+    own = write_pack(galaxies(12, "t"), tmp_path / "own", weights=base, recipe=TINY)
+    for _ in range(2):  # and a run that goes on still knows
+        continue_training(own, tmp_path / "own run", tmp_path / "out", minutes=0, progress=False)
+        learnt = trained_on(tmp_path / "out" / "weights", ["t0", "t11", "h0", "before"])
+        assert learnt.tolist() == [True, True, False, True]
 
 
 def test_a_fresh_run_does_not(go_on, tmp_path, tiny_weights):
