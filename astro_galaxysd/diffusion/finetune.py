@@ -110,8 +110,7 @@ class FinetuneRun(ConditionedRun):
     def __init__(self, folder: Path, data: TrainingSet, base: Path, recipe: FinetuneRecipe) -> None:
         engine = Engine(recipe.precision)
         torch.manual_seed(recipe.seed)
-        self.base = Path(base)
-        components = _load_base(self.base)
+        components = _load_base(Path(base))
         self.base_revision = components.revision
         _check_adaptable(components, recipe)
         components.scheduler = finetune_schedule(components.scheduler, recipe.prediction, zero_snr=recipe.zero_snr)
@@ -125,7 +124,7 @@ class FinetuneRun(ConditionedRun):
             network.to(engine.device)
         self._adapters: dict[str, dict[str, torch.Tensor]] = {}
         super().__init__(folder, data, recipe, components, engine, share=torch.ones(1, 1, 1, 1), trained=trained)
-        self.origin = self.base
+        self.origin = Path(base)
 
     def resume(self) -> bool:
         """Load the checkpoint if there is one; say whether there was.

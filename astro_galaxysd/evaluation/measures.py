@@ -28,9 +28,6 @@ _DEPTHS = np.array([0, 1, 2, 4, 8, 16]) / 128
 _PATCH, _FAINT, _LEAST_MOTTLE = 4, 10.0, 0.02  # pixels; grey levels; galaxies of SDSS have 0.05 to 0.5
 _WIDE_RINGS = 8
 _FREQUENCIES = 24
-#: Shares of red, green and blue in the planes whose power is measured. Noise that differs between colours hardly shows
-#: in the luminance.
-_MIXTURES = {"luminance": (1 / 3, 1 / 3, 1 / 3), "red_blue": (0.5, 0.0, -0.5), "green": (-0.25, 0.5, -0.25)}
 _FRAME, _CORNER = 16, 8  # the frame is 1/16 of the side wide, a corner 1/8
 _BRIGHTEST_SKY = 20.0  # grey levels: what is above is no sky
 
@@ -57,7 +54,7 @@ def measure_pixels(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
     sky_lattice, galaxy_lattice = _lattice(light)
     return {
         "profile": torch.asinh(rings / 2).flatten(1),
-        **{f"power_{name}": _power(_mixed(grey, shares)) for name, shares in _MIXTURES.items()},
+        **{f"power_{name}": _power(plane) for name, plane in _planes(grey).items()},
         "lattice_sky": sky_lattice,
         "lattice_galaxy": galaxy_lattice,
         "grain": _grain(light),
@@ -72,18 +69,22 @@ def moments(level: torch.Tensor) -> torch.Tensor:
     return torch.cat([level.mean(dim=(2, 3)), level.flatten(2).std(dim=2)], dim=1)
 
 
-def _mixed(grey: torch.Tensor, shares: tuple[float, ...]) -> torch.Tensor:
-    """One plane of three, shape (N, S, S)."""
-    return torch.einsum("nchw,c->nhw", grey, torch.tensor(shares, device=grey.device))
+def _planes(colours: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Luminance and two colours, each of shape (N, S, S); noise that differs between colours hardly shows in the first."""
+    red, green, blue = colours.unbind(dim=1)
+    return {"luminance": colours.mean(dim=1), "red_blue": red - blue, "green": green - 0.5 * (red + blue)}
+
+
+def _modes(plane: torch.Tensor) -> torch.Tensor:
+    """Power of the modes of square planes, tapered towards the border."""
+    window = torch.outer(*[torch.hann_window(plane.shape[-1], device=plane.device)] * 2)
+    return torch.fft.rfft2(plane * window).abs().square() / window.square().sum()
 
 
 def _power(plane: torch.Tensor) -> torch.Tensor:
     """Logarithm of the power in rings of frequency."""
-    side = plane.shape[-1]
-    window = torch.outer(*[torch.hann_window(side, device=plane.device)] * 2)
-    plane = plane - plane.mean(dim=(1, 2), keepdim=True)
-    modes = torch.fft.rfft2(plane * window).abs().square() / window.square().sum()
-    return torch.log(torch.einsum("nhw,rhw->nr", modes, _frequency_rings(side).to(plane.device)) + 0.01)
+    modes = _modes(plane - plane.mean(dim=(1, 2), keepdim=True))
+    return torch.log(torch.einsum("nhw,rhw->nr", modes, _frequency_rings(plane.shape[-1]).to(plane.device)) + 0.01)
 
 
 def _lattice(light: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -111,9 +112,7 @@ def _grain(light: torch.Tensor) -> torch.Tensor:
     quarter = light.shape[-1] // 4
     middle = slice(quarter, 3 * quarter)
     detail = ((luminance - smooth) / (smooth.clamp_min(0) + _BRIGHTEST_SKY))[:, 0, middle, middle]
-    window = torch.outer(*[torch.hann_window(2 * quarter, device=light.device)] * 2)
-    modes = torch.fft.rfft2(detail * window).abs().square() / window.square().sum()
-    cells = functional.avg_pool2d(torch.fft.fftshift(modes[:, :, :-1], dim=1)[:, None], _CELL)
+    cells = functional.avg_pool2d(torch.fft.fftshift(_modes(detail)[:, :, :-1], dim=1)[:, None], _CELL)
     return torch.log(cells.flatten(1) + _LEAST_GRAIN)
 
 
@@ -123,8 +122,7 @@ def _mottle(light: torch.Tensor) -> torch.Tensor:
     Light is compressed, so that a faint patch of colour in the sky counts as much as one in the galaxy.
     """
     bent = torch.asinh(functional.avg_pool2d(light, _PATCH) / _FAINT)
-    red, green, blue = bent.unbind(dim=1)
-    planes = torch.stack([bent.mean(dim=1), red - blue, green - 0.5 * (red + blue)], dim=1)
+    planes = torch.stack([*_planes(bent).values()], dim=1)
     rings = _wide_rings(light.shape[-1] // _PATCH).to(light.device)
     mean, square = (torch.einsum("nchw,rhw->ncr", values, rings) for values in (planes, planes.square()))
     return 0.5 * torch.log((square - mean.square()).clamp_min(0) + _LEAST_MOTTLE**2).flatten(1)
