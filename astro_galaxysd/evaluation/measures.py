@@ -70,7 +70,7 @@ def moments(level: torch.Tensor) -> torch.Tensor:
 
 
 def _planes(colours: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Luminance and two colours, each of shape (N, S, S); noise that differs between colours hardly shows in the first."""
+    """Luminance and two colours, each of shape (N, S, S); noise of the colours hardly shows in the luminance."""
     red, green, blue = colours.unbind(dim=1)
     return {"luminance": colours.mean(dim=1), "red_blue": red - blue, "green": green - 0.5 * (red + blue)}
 
