@@ -78,7 +78,8 @@ def _planes(colours: torch.Tensor) -> dict[str, torch.Tensor]:
 def _modes(plane: torch.Tensor) -> torch.Tensor:
     """Power of the modes of square planes, tapered towards the border."""
     window = torch.outer(*[torch.hann_window(plane.shape[-1], device=plane.device)] * 2)
-    return torch.fft.rfft2(plane * window).abs().square() / window.square().sum()
+    modes: torch.Tensor = torch.fft.rfft2(plane * window)
+    return modes.abs().square() / window.square().sum()
 
 
 def _power(plane: torch.Tensor) -> torch.Tensor:
