@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -11,15 +12,31 @@ import pytest
 from astro_galaxysd.plugins.manager import get_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from astropy.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """Loads a script that stands outside the package, by its path in the repository; a module of its own each time."""
+
+    def load(path: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")
 def gz2() -> Path:
     """Folder of the real galaxies; skips where it is absent."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "gz2"
+    folder = ROOT.parent / "shared" / "data" / "gz2"
     if not folder.is_dir():
         pytest.skip("real galaxies (../shared/data/gz2) are not here")
     return folder

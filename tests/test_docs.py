@@ -277,6 +277,7 @@ def test_benchmarks_and_figures_start(tmp_path):
         "benchmarks/domain.py",
         "benchmarks/unseen.py",
         "benchmarks/targets.py",
+        "benchmarks/looks.py",
         "docs/make_figures.py",
     )
     # All at once: what they import takes longer than what is looked at.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -13,15 +10,11 @@ from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX, QUESTION_OF
 from astro_galaxysd.testing import example_batch
 
-SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "make_figures.py"
-
 
 @pytest.fixture
-def figures(monkeypatch):
+def figures(monkeypatch, load_script):
     """The script; what it draws and writes is kept in `drawn` and `sheets`."""
-    spec = importlib.util.spec_from_file_location("make_figures", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("docs/make_figures.py")
     module.drawn, module.sheets = [], {}
 
     def generate(table, **sampling):

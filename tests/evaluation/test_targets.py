@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -17,15 +14,10 @@ from astro_galaxysd.images.codec import read_images
 from astro_galaxysd.images.provenance import RUN_RECORD
 from astro_galaxysd.testing import example_batch
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "targets.py"
-
 
 @pytest.fixture(scope="module")
-def targets():
-    spec = importlib.util.spec_from_file_location("targets", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def targets(load_script):
+    return load_script("benchmarks/targets.py")
 
 
 def invented(n):
