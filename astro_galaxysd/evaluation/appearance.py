@@ -11,6 +11,8 @@ two real images, and what a reader of votes answers. The blocks are
   patterns that repeat stand out,
 - ``grain``: logarithm of the power of the galaxy's detail by frequency and direction,
 - ``mottle``: logarithm of how much light and colours, compressed, vary along rings about the middle,
+- ``around``: logarithm of the power of light and a colour by number of turns along circles, and how well the first keep
+  their angle from ring to ring,
 - ``border``: level and logarithm of the noise at five depths below the border,
 - ``scalars``: flux, two colours, sky level of each colour, sky noise, asymmetry, ellipticity, size, each by itself.
 
@@ -41,7 +43,7 @@ TAKEN = {"reporting": "reports on weights", "choosing": "chooses guidance and wh
 #: What a block counts in a sum over blocks; each size of texture, plane of power, lattice and scalar by itself.
 WEIGHTS = {
     "semantics": 2.0, "texture": 0.5, "profile": 1.0, "power": 1.0, "lattice": 1.0, "grain": 2.0, "mottle": 2.0,
-    "border": 0.5, "scalars": 0.5,
+    "around": 2.0, "border": 1.0, "scalars": 1.0,
 }  # fmt: skip
 #: Real images that distances are measured on, and the fewest that will do.
 _SAMPLE, _FEWEST, _BATCH = 1024, 32, 64

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.errors import ImageError, TrainingError
 from astro_galaxysd.evaluation.appearance import WEIGHTS, Appearance, Look
+from astro_galaxysd.evaluation.measures import measure_pixels
 from astro_galaxysd.evaluation.networks import build
 from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.learning.views import moved, pixels_of
@@ -230,6 +231,33 @@ def test_patches_of_colour_in_the_sky(residual):
     assert (patchy.mean(dim=0) - plain.mean(dim=0)).norm() > 0.5 * spread
     turned = residual(pixels_of(np.rot90(images, axes=(1, 2)).round().astype(np.uint8))).blocks["mottle"]
     torch.testing.assert_close(turned, plain, atol=1e-3, rtol=1e-3)  # how patchy, not where
+
+
+class TestAround:
+    """Two-fold galaxies whose angle stays, or turns with the radius."""
+
+    def around(self, turn, folds=2, contrast=0.5):
+        y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+        radius, angle = np.hypot(x, y), np.arctan2(y, x)
+        light = 150 * np.exp(-radius / 8) * (1 + contrast * np.cos(folds * (angle - turn * radius)))
+        noise = np.random.default_rng(0).normal(0, 2, (SIDE, SIDE, 3))
+        image = np.clip(20 + light[..., None] + noise, 0, 255).round().astype(np.uint8)
+        found = measure_pixels(pixels_of(np.stack([image, np.rot90(image)])))["around"]
+        torch.testing.assert_close(found[0], found[1], atol=0.05, rtol=0.01)  # wherever it points
+        power, kept = found[0].split([2 * 8 * 6, 7 * 3])
+        return power.reshape(2, 8, 6), kept.reshape(7, 3)
+
+    @pytest.mark.parametrize("folds", [1, 2, 3])
+    def test_power_is_where_the_folds_are(self, folds):
+        power, _ = self.around(0.0, folds)
+        luminance, colour = power[:, 2]
+        assert int(luminance.argmax()) == folds - 1
+        assert luminance[folds - 1] > colour.max() + 2
+
+    def test_a_bar_keeps_its_angle_and_arms_do_not(self):
+        (_, bar), (_, arms) = self.around(0.0), self.around(0.15)
+        assert bar[1:4, 1].min() > 0.9
+        assert arms[1:4, 1].max() < 0.7
 
 
 class TestScore:

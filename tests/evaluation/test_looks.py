@@ -103,7 +103,7 @@ class TestCommand:
     def test_every_block_is_told(self, looks, monkeypatch, given, tiny_weights, capsys):
         self.run(looks, monkeypatch, given, tiny_weights, 20)
         said = capsys.readouterr().out
-        for block in ("semantics", "profile", "power_luminance", "grain", "mottle", "border", "scalars"):
+        for block in ("semantics", "profile", "power_luminance", "grain", "mottle", "around", "border", "scalars"):
             distances = re.search(rf"^{block} +[\d.]+ +(\S+) +(\S+)$", said, re.MULTILINE)
             drawn, real = map(float, distances.groups())
             assert drawn > real  # random weights draw no galaxies
