@@ -21,4 +21,6 @@ def galaxysd_register_weights() -> Iterator[WeightCard]:
         licence="BSD-3-Clause",
         gflop=1.03,  # of the UNet, counted by benchmarks/throughput.py
         memory=900.0,  # resident, measured by benchmarks/throughput.py
+        steps=6,  # as they learnt to draw; sampling.json says the same
+        guidance=1.0,
     )

@@ -52,6 +52,8 @@ SCHEDULER: dict[str, Any] = {
 #: The name of `astro_galaxysd.survey.domain.DOMAIN_FILE`, which does not travel with a data pack as this module does.
 ABOUT_TRAINING = "domain.safetensors"
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+#: What configurations say of how a part was read: nobody's business.
+_READ_FROM = ("_name_or_path", "is_local", "local_files_only")
 
 
 @dataclass
@@ -217,10 +219,11 @@ def save_components(components: Components, folder: str | Path) -> None:
     """
     with _quiet():
         _write_pipeline(components, Path(folder))
-    for part in ("unet", "vae", "text_encoder"):
-        path = Path(folder) / part / "config.json"
+    for part in ("unet", "vae", "text_encoder", "tokenizer"):
+        path = Path(folder) / part / ("tokenizer_config.json" if part == "tokenizer" else "config.json")
         config = json.loads(path.read_text())
-        config.pop("_name_or_path", None)  # where the part was read from is nobody's business
+        for name in _READ_FROM:
+            config.pop(name, None)
         if part == "text_encoder":
             # transformers would load it in the precision its configuration names, and clash with a float32 UNet
             config["dtype"] = "float32"

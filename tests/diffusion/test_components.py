@@ -46,6 +46,7 @@ def test_saving_and_loading_keeps_every_parameter(tiny_weights, tmp_path):
 def test_a_saved_folder_does_not_say_where_its_parts_were(tiny_weights, tmp_path):
     save_components(load_components(tiny_weights), tmp_path / "again")
     assert [path for path in (tmp_path / "again").rglob("*.json") if str(tiny_weights) in path.read_text()] == []
+    assert "local" not in (tmp_path / "again" / "tokenizer" / "tokenizer_config.json").read_text()
 
 
 def test_saved_model_samples_what_it_sampled_before(tiny_weights, tmp_path):
