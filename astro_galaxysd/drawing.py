@@ -123,11 +123,11 @@ def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
 
 
 def _recommended(folder: Path) -> dict[str, Any]:
-    """Steps, guidance and sampler as a folder has them in ``sampling.json``; what is not there is as usual."""
+    """What a folder has in ``sampling.json``: steps, guidance, sampler, turned; what is not there is as usual."""
     path = folder / "sampling.json"
     if not path.is_file():
         return {}
-    types: dict[str, Any] = {"steps": int, "guidance": (int, float), "sampler": str}
+    types: dict[str, Any] = {"steps": int, "guidance": (int, float), "sampler": str, "turned": bool}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -135,7 +135,7 @@ def _recommended(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or any(
         name not in types or not isinstance(value, types[name]) for name, value in content.items()
     ):
-        raise WeightsError(f"{path} holds {content!r}; steps, guidance and sampler may stand there")
+        raise WeightsError(f"{path} holds {content!r}; steps, guidance, sampler and turned may stand there")
     return content
 
 

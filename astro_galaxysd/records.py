@@ -122,6 +122,9 @@ class WeightCard:
         ``"galaxysd"``: braces carry weights.
     steps, guidance, sampler
         Recommended sampling; ``sampler`` is a name of `astro_galaxysd.diffusion.sample.SAMPLERS`.
+    turned : bool
+        Whether each image is mirrored and turned by right angles, as its seed says: for weights that learnt from
+        galaxies in all eight forms, whose own draws may prefer some.
     gflop : float
         Floating-point work of one step of one image, 1e9 operations, for estimates of time; 0: not known.
     memory : float
@@ -139,6 +142,7 @@ class WeightCard:
     steps: int = 20
     guidance: float = 2.0
     sampler: str = "dpm++"
+    turned: bool = False
     gflop: float = 0.0
     memory: float = 0.0
 

@@ -23,4 +23,5 @@ def galaxysd_register_weights() -> Iterator[WeightCard]:
         memory=900.0,  # resident, measured by benchmarks/throughput.py
         steps=6,  # as they learnt to draw; sampling.json says the same
         guidance=1.0,
+        turned=True,
     )

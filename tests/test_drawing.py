@@ -199,9 +199,9 @@ def test_a_folder_says_how_it_wants_to_be_sampled(copy):
     ("content", "message"),
     [
         ("{", "sampling.json can't be read .*; mend or remove it"),
-        ([40], r"holds \[40\]; steps, guidance and sampler may stand there"),
-        ({"steps": 40, "rescale": 0.7}, "holds .*'rescale'.*; steps, guidance and sampler may stand there"),
-        ({"steps": "40"}, "holds {'steps': '40'}; steps, guidance and sampler"),
+        ([40], r"holds \[40\]; steps, guidance, sampler and turned may stand there"),
+        ({"steps": 40, "rescale": 0.7}, "holds .*'rescale'.*; steps, guidance, sampler and turned may stand there"),
+        ({"steps": "40"}, "holds {'steps': '40'}; steps, guidance, sampler and turned"),
         ({"steps": 40.5}, "holds {'steps': 40.5}; steps"),
         ({"guidance": None}, "holds {'guidance': None}; steps"),
         ({"sampler": 2}, "holds {'sampler': 2}; steps"),

@@ -293,7 +293,12 @@ def test_refined_weights_are_sampled_as_they_learnt_to_draw(many, teacher, tiny_
     weights = training.refine([many], tmp_path / "run", tiny_weights, teacher, {"steps": 2}, **shared)
     assert watched == [(1, ["v0", "v1", "v2", "v3"]), (2, ["v0", "v1", "v2", "v3"])]
     assert weights == tmp_path / "run" / "weights"
-    assert json.loads((weights / "sampling.json").read_text()) == {"steps": 3, "guidance": 1.0, "sampler": "dpm++"}
+    assert json.loads((weights / "sampling.json").read_text()) == {
+        "steps": 3,
+        "guidance": 1.0,
+        "sampler": "dpm++",
+        "turned": True,
+    }
     assert drawn(weights).shape == (1, 32, 32, 3)
     assert load_components(weights).revision != load_components(tiny_weights).revision
 

@@ -116,7 +116,7 @@ class RefineRun(FinetuneRun):
     @property
     def sampling(self) -> dict[str, Any]:
         """As the draws of the run were sampled."""
-        return {"steps": self.recipe.drawing_steps, "guidance": 1.0, "sampler": _SAMPLER}
+        return {"steps": self.recipe.drawing_steps, "guidance": 1.0, "sampler": _SAMPLER, "turned": True}
 
     def loss(self, step: int, part: slice) -> torch.Tensor:
         """Energy score, divergence from the votes and weighted squared error of a part of a step's batch."""

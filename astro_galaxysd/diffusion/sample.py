@@ -17,6 +17,7 @@ import torch
 
 from astro_galaxysd.diffusion.encode import encode_prompts
 from astro_galaxysd.errors import UnknownNameError
+from astro_galaxysd.learning.views import dihedral
 
 if TYPE_CHECKING:
     from astro_galaxysd.diffusion.components import Components
@@ -30,6 +31,7 @@ __all__ = [
     "make_scheduler",
     "sample_latents",
     "sample_rows",
+    "turned",
 ]
 
 #: Rows a network call always has.
@@ -38,6 +40,7 @@ MICRO_BATCH = 8
 SAMPLERS = {"dpm++": "DPMSolverMultistepScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}
 #: Share of the contrast restored after guidance (Lin et al. 2023, section 3.4).
 GUIDANCE_RESCALE = 0.7
+_FORM = 1  # tells the random number for a row's form from others of its seed
 
 
 def make_scheduler(config: dict[str, Any], sampler: str, steps: int) -> Any:
@@ -146,6 +149,23 @@ def decode_latents(components: Components, latents: torch.Tensor) -> np.ndarray:
     pixels = decoded(components.vae, _padded(latents))[: len(latents)]
     grey = (pixels * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     return np.asarray(grey.permute(0, 2, 3, 1).cpu())
+
+
+def turned(images: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+    """Each image in one of its eight mirrored and rotated forms, which follows from its seed alone.
+
+    Parameters
+    ----------
+    images : ndarray, shape (N, H, H, 3), uint8
+    seeds : sequence of int, length N
+
+    Returns
+    -------
+    ndarray, shape (N, H, H, 3), uint8
+    """
+    forms = [int(np.random.SeedSequence([seed, _FORM]).generate_state(1)[0]) % 8 for seed in seeds]
+    moved = dihedral(torch.from_numpy(images).permute(0, 3, 1, 2), torch.tensor(forms))
+    return np.ascontiguousarray(moved.permute(0, 2, 3, 1).numpy())
 
 
 @contextmanager

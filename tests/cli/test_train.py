@@ -212,7 +212,7 @@ def test_a_reader_and_weights_refined_with_it(refine, validation, tmp_path, monk
     assert (done.status, done.out) == (0, f"weights  {tmp_path / 'r' / 'weights'}\nkept that.\n")
     assert compared == [str(tmp_path / "best")]
     told = json.loads((tmp_path / "r" / "weights" / "sampling.json").read_text())
-    assert told == {"steps": 3, "guidance": 1.0, "sampler": "dpm++"}
+    assert told == {"steps": 3, "guidance": 1.0, "sampler": "dpm++", "turned": True}
 
 
 def test_errors_of_refine(refine, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd.diffusion.generator import DiffusionGenerator, weights_folder
+from astro_galaxysd.diffusion.sample import turned
 from astro_galaxysd.errors import ConditionError, PromptError, UnknownNameError, WeightsError
 from astro_galaxysd.plugins.protocols import Generator
 from astro_galaxysd.records import WeightCard
@@ -83,3 +84,15 @@ def test_a_folder_inside_a_package():
 def test_no_such_folder():
     with pytest.raises(WeightsError, match="no weights folder '/nowhere/at/all'"):
         weights_folder("/nowhere/at/all")
+
+
+def test_weights_that_ask_for_it_are_turned_by_seed(tiny_weights):
+    rows = Table({"prompt": ["sdss, merger"] * 6, "seed": np.arange(6)})
+    plain, other = (
+        DiffusionGenerator(WeightCard("tiny", str(tiny_weights), steps=3, guidance=2.0, turned=how))
+        for how in (False, True)
+    )
+    images, found = plain.generate(rows).images, other.generate(rows).images
+    np.testing.assert_array_equal(found, turned(images, list(range(6))))
+    assert (found != images).any()
+    assert (plain.provenance["turned"], other.provenance["turned"]) == (False, True)

@@ -311,7 +311,7 @@ def test_the_weights_say_how_they_want_to_be_sampled(start, tmp_path):
     run.advance()
     run.export(tmp_path / "weights")
     told = json.loads((tmp_path / "weights" / "sampling.json").read_text())
-    assert told == {"steps": 4, "guidance": 1.0, "sampler": "dpm++"}
+    assert told == {"steps": 4, "guidance": 1.0, "sampler": "dpm++", "turned": True}
     card = weight_card(tmp_path / "weights")
     assert (card.steps, card.guidance, card.sampler) == (4, 1.0, "dpm++")
     drawn = load_generator(tmp_path / "weights").generate(Table({"prompt": ["sdss, merger"], "seed": [1]}))

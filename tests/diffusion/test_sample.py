@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from astro_galaxysd.diffusion.components import SCHEDULER, load_components
-from astro_galaxysd.diffusion.sample import MICRO_BATCH, SAMPLERS, guide, make_scheduler, sample_rows
+from astro_galaxysd.diffusion.sample import MICRO_BATCH, SAMPLERS, guide, make_scheduler, sample_rows, turned
 from astro_galaxysd.errors import UnknownNameError
 
 PROMPTS = ["sdss, spiral galaxy", "sdss, {merger:1.3}", "sdss, smooth"] * 4
@@ -105,3 +105,14 @@ def test_micro_batch_is_filled(model, monkeypatch):
     monkeypatch.setattr(model.unet, "forward", watch)
     draw(model, range(10))
     assert seen == {MICRO_BATCH}
+
+
+def test_forms_follow_from_seeds_and_all_eight_are_alike_frequent():
+    image = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
+    seeds = list(range(400))
+    found = turned(np.repeat(image, 400, axis=0), seeds)
+    forms, counts = np.unique(found.reshape(400, -1), axis=0, return_counts=True)
+    assert len(forms) == 8
+    assert counts.min() > 25
+    np.testing.assert_array_equal(turned(image, seeds[7:8])[0], found[7])  # whatever is drawn beside it
+    np.testing.assert_array_equal(found.sum(axis=(1, 2)), np.repeat(image.sum(axis=(1, 2)), 400, axis=0))
