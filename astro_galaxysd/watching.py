@@ -126,7 +126,9 @@ class Watcher:
 
     def _draw(self, components: Components, prompts: list[str], seeds: list[int]) -> np.ndarray:
         card = self.card
-        return sample_rows(components, prompts, seeds, steps=card.steps, guidance=card.guidance, sampler=card.sampler)
+        return sample_rows(
+            components, prompts, seeds, steps=card.steps, guidance=card.guidance, sampler=card.sampler, turn=card.turned
+        )
 
 
 def fitted_reader(folder: Path, training: TrainingSet) -> VoteReader:

@@ -136,15 +136,15 @@ def test_without_validation_rows_there_are_sheets_only(watched):
 def test_a_watcher_draws_as_the_card_says(watched, monkeypatch):
     asked = []
 
-    def draw(components, prompts, seeds, *, steps, guidance, sampler):
-        asked.append((steps, guidance, sampler, len(prompts)))
+    def draw(components, prompts, seeds, *, steps, guidance, sampler, turn):
+        asked.append((steps, guidance, sampler, turn, len(prompts)))
         return np.zeros((len(prompts), 32, 32, 3), np.uint8)
 
     monkeypatch.setattr("astro_galaxysd.watching.sample_rows", draw)
     monkeypatch.setattr("astro_galaxysd.watching.PUBLISHED_PROMPTS", PUBLISHED_PROMPTS)
-    card = WeightCard("run", "run", steps=40, guidance=6.5, sampler="euler-ancestral")
+    card = WeightCard("run", "run", steps=40, guidance=6.5, sampler="euler-ancestral", turned=True)
     Watcher(watched.folder, watched.run.data, card=card)(watched.run)
-    assert asked == [(40, 6.5, "euler-ancestral", 4 * len(PUBLISHED_PROMPTS))]
+    assert asked == [(40, 6.5, "euler-ancestral", True, 4 * len(PUBLISHED_PROMPTS))]
 
 
 def test_validation_images_of_another_size_are_refused(watched):

@@ -11,7 +11,7 @@ import numpy as np
 
 from astro_galaxysd.diffusion.components import Components, load_components
 from astro_galaxysd.diffusion.encode import check_prompts
-from astro_galaxysd.diffusion.sample import SAMPLERS, sample_rows, turned
+from astro_galaxysd.diffusion.sample import SAMPLERS, sample_rows
 from astro_galaxysd.errors import ConditionError, UnknownNameError, WeightsError
 from astro_galaxysd.records import ImageBatch, WeightCard
 
@@ -147,9 +147,8 @@ class DiffusionGenerator:
         self.check(prompts)
         seeds = [int(seed) for seed in conditions["seed"]]
         images = sample_rows(
-            self.components, prompts, seeds, steps=int(self.steps), guidance=float(self.guidance), sampler=self.sampler
-        )
-        if self.card.turned:
-            images = turned(images, seeds)
+            self.components, prompts, seeds, steps=int(self.steps), guidance=float(self.guidance),
+            sampler=self.sampler, turn=self.card.turned,
+        )  # fmt: skip
         ids = conditions["row_id"] if "row_id" in conditions.colnames else range(len(conditions))
         return ImageBatch(images, conditions, np.array([str(i) for i in ids]), self.provenance)

@@ -179,9 +179,23 @@ def _without_onednn() -> Iterator[None]:
 
 
 def sample_rows(
-    components: Components, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float, sampler: str
+    components: Components,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    guidance: float,
+    sampler: str,
+    turn: bool = False,
 ) -> np.ndarray:
-    """Images of any number of rows, micro-batch by micro-batch; arguments as `sample_latents`.
+    """Images of any number of rows, micro-batch by micro-batch.
+
+    Parameters
+    ----------
+    components, prompts, seeds, steps, guidance, sampler
+        As `sample_latents`.
+    turn : bool
+        Whether each image gets the form that `turned` gives it.
 
     Returns
     -------
@@ -195,4 +209,5 @@ def sample_rows(
                 components, prompts[rows], seeds[rows], steps=steps, guidance=guidance, sampler=sampler
             )
             images.append(decode_latents(components, latents))
-    return np.concatenate(images)
+    drawn = np.concatenate(images)
+    return turned(drawn, seeds) if turn else drawn
