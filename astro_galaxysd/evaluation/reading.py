@@ -96,6 +96,21 @@ class ImageReader:
         """
         return fractions_of(run_network(self.network, images, int(self.facts["image_size"]))).numpy()
 
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """What the reader knows of images before it answers.
+
+        Parameters
+        ----------
+        images : ndarray, shape (N, H, W, 3), uint8
+            As `predict`.
+
+        Returns
+        -------
+        ndarray, shape (N, D), float32
+        """
+        *before, _ = self.network.children()
+        return run_network(torch.nn.Sequential(*before), images, int(self.facts["image_size"])).numpy()
+
 
 def fractions_of(answers: torch.Tensor, *, logarithm: bool = False) -> torch.Tensor:
     """Softmax, or its logarithm, within each question of the tree; `answers` has the shape (N, 37)."""

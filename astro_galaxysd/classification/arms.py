@@ -1,0 +1,203 @@
+"""Ways to learn a class from few labelled galaxies, with and without synthetic ones, that are compared with each other.
+
+Every arm gets the same labelled galaxies. Synthetic ones are added to both classes, as many to each, else a classifier
+learns "synthetic" for the class. Two arms tell whether it did, and whether the prompts matter: `positives_only` adds
+them to the class alone, `wrong_prompts` takes galaxies that were drawn with votes of others and calls half of them the
+class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from astro_galaxysd.errors import ConditionError, UnknownNameError
+
+__all__ = [
+    "ARMS",
+    "CONTROLS",
+    "Arm",
+    "Rows",
+    "assemble",
+    "balance",
+    "choose_arms",
+    "drawn_for",
+    "score_estimator",
+    "score_linear",
+    "score_network",
+]
+
+_FOCAL = 2.0  # Lin et al. 2017
+_PENALTY = 0.1
+
+
+class Rows(NamedTuple):
+    """Galaxies: images, features of them, and which are of the class."""
+
+    images: np.ndarray
+    features: np.ndarray
+    positive: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> Rows:
+        """Some of them."""
+        return Rows(self.images[rows], self.features[rows], self.positive[rows])
+
+    def labelled(self, positive: bool) -> Rows:
+        """The same galaxies with another label."""
+        return self._replace(positive=np.full(len(self.positive), positive))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to learn.
+
+    Parameters
+    ----------
+    name, told : str
+        Key, and what a reader is told.
+    balance : str
+        ``""``, ``"weights"``: the rare class counts more in the loss, or ``"drawn"``: it is drawn more often.
+    focal : bool
+        Whether what is already told apart counts less.
+    synthetic : str
+        ``""``: none; ``"asked"``; ``"positives"``; ``"wrong"``.
+    linear : bool
+        A linear model on what a frozen network sees, in place of a network that learns from nothing.
+    """
+
+    name: str
+    told: str
+    balance: str = ""
+    focal: bool = False
+    synthetic: str = ""
+    linear: bool = False
+
+
+#: Arms by name, in the order of tables.
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("real", "real galaxies only"),
+        Arm("class_weights", "class weights", balance="weights"),
+        Arm("focal", "focal loss", focal=True),
+        Arm("oversampled", "oversampling", balance="drawn"),
+        Arm("transfer", "linear model on a frozen reader of votes", balance="weights", linear=True),
+        Arm("synthetic", "synthetic galaxies", synthetic="asked"),
+        Arm("transfer_synthetic", "the same linear model, synthetic galaxies", "weights", False, "asked", True),
+        Arm("wrong_prompts", "synthetic galaxies with wrong prompts", synthetic="wrong"),
+        Arm("positives_only", "synthetic galaxies of the class alone", synthetic="positives"),
+    )
+}
+#: Arms that no conclusion is drawn from but by comparison.
+CONTROLS = ("wrong_prompts", "positives_only")
+
+
+def choose_arms(names: object) -> list[Arm]:
+    """Arms by name, and ``real``, with which all are compared; all where none is named.
+
+    Raises
+    ------
+    UnknownNameError
+    """
+    if names is None:
+        return list(ARMS.values())
+    chosen = [names] if isinstance(names, str) else list(names)  # type: ignore[call-overload]
+    for name in chosen:
+        if name not in ARMS:
+            raise UnknownNameError("arm", str(name), ARMS)
+    return [arm for name, arm in ARMS.items() if name in ("real", *chosen)]
+
+
+def drawn_for(arms: Sequence[Arm], ratios: Sequence[float], real: int) -> tuple[int, int]:
+    """Synthetic galaxies of the class, and others, that the arms need for `real` labelled ones."""
+    halves = [_half(ratio, real) for ratio in ratios]
+    kinds = {arm.synthetic for arm in arms}
+    of_class = max(halves) if kinds & {"asked", "positives"} else 0
+    others = max(max(halves) if "asked" in kinds else 0, 2 * max(halves) if "wrong" in kinds else 0)
+    return of_class, others
+
+
+def assemble(arm: Arm, real: Rows, of_class: Rows, others: Rows, ratio: float) -> Rows:
+    """What an arm learns from.
+
+    Parameters
+    ----------
+    arm : Arm
+    real, of_class, others : Rows
+        Labelled galaxies; synthetic ones with votes of the class, and with votes of others.
+    ratio : float
+        Synthetic galaxies for every real one, half of them of the class.
+    """
+    half = _half(ratio, len(real.positive))
+    added = {
+        "": [],
+        "asked": [of_class.take(slice(half)).labelled(True), others.take(slice(half)).labelled(False)],
+        "positives": [of_class.take(slice(half)).labelled(True)],
+        "wrong": [others.take(slice(half)).labelled(False), others.take(slice(half, 2 * half)).labelled(True)],
+    }[arm.synthetic]
+    parts = [real, *added]
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows._fields))
+
+
+def balance(positive: np.ndarray) -> np.ndarray:
+    """Weights with which both classes count alike; mean 1."""
+    share = positive.mean()
+    return np.where(positive, 0.5 / share, 0.5 / (1 - share))
+
+
+def score_network(arm: Arm, training: Rows, evaluated: Rows, *, seed: int, steps: int) -> np.ndarray:
+    """Scores of a network that learnt from nothing."""
+    from astro_galaxysd.classification.network import NetworkClassifier
+
+    weights = balance(training.positive) if arm.balance else None
+    classifier = NetworkClassifier(steps=steps, seed=seed, focal=_FOCAL if arm.focal else 0.0).fit(
+        training.images,
+        training.positive,
+        weights=weights if arm.balance == "weights" else None,
+        shares=weights / len(weights) if weights is not None and arm.balance == "drawn" else None,
+    )
+    return classifier.score(evaluated.images)
+
+
+def score_linear(training: Rows, evaluated: Rows) -> np.ndarray:
+    """Scores of a linear model on features, both classes counting alike."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=1000))
+    model.fit(training.features, training.positive)
+    return np.asarray(model.predict_proba(evaluated.features)[:, 1], dtype=np.float64)
+
+
+def score_estimator(estimator: Any, arm: Arm, training: Rows, evaluated: Rows, *, seed: int) -> np.ndarray:
+    """Scores of a copy of a scikit-learn classifier that learns from features.
+
+    Raises
+    ------
+    ConditionError
+        For an arm that needs weights, where the classifier takes none.
+    """
+    from sklearn.base import clone
+    from sklearn.utils.validation import has_fit_parameter
+
+    rows, options = np.arange(len(training.positive)), {}
+    if arm.balance == "drawn":
+        share = balance(training.positive)
+        rows = np.random.default_rng(seed).choice(rows, 2 * int((~training.positive).sum()), p=share / share.sum())
+    elif arm.balance == "weights":
+        if not has_fit_parameter(estimator, "sample_weight"):
+            raise ConditionError(
+                f"{type(estimator).__name__}.fit takes no sample_weight, which arm {arm.name!r} needs; leave that out of "
+                "arms="
+            )
+        options["sample_weight"] = balance(training.positive)
+    model = clone(estimator).fit(training.features[rows], training.positive[rows], **options)
+    return np.asarray(model.predict_proba(evaluated.features)[:, 1], dtype=np.float64)
+
+
+def _half(ratio: float, real: int) -> int:
+    return max(1, round(0.5 * ratio * real))

@@ -1,0 +1,237 @@
+"""Every arm on the same labelled galaxies, again and again: a split table in, scores of its galaxies out.
+
+For each run the training galaxies are put in another order; the first ones are those whose labels an arm is told. So
+the galaxies of a run with few labels are among those of the same run with more. What was drawn and scored is kept in a
+folder.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from astro_galaxysd.classification.arms import Arm, Rows, assemble, drawn_for
+from astro_galaxysd.conditions.seeds import stream
+from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.images.codec import read_images
+from astro_galaxysd.images.files import atomic_path, rehearse_path
+from astro_galaxysd.images.storage import read_table, write_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["Key", "Scores", "Setting", "Store", "Study"]
+
+_IDENTITY = "verdict.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is repeated how often.
+
+    Parameters
+    ----------
+    positives : tuple of int
+        Labelled galaxies of the class, rising.
+    others : int
+        Labelled galaxies that are not.
+    ratios : tuple of float
+        Synthetic galaxies for each labelled one.
+    runs : int
+    arms : tuple of Arm
+    seed : int
+    """
+
+    positives: tuple[int, ...]
+    others: int
+    ratios: tuple[float, ...]
+    runs: int
+    arms: tuple[Arm, ...]
+    seed: int
+
+    def ratios_of(self, arm: Arm) -> tuple[float, ...]:
+        """Ratios at which an arm is tried; 0 for those without synthetic galaxies, one for the controls."""
+        if not arm.synthetic:
+            return (0.0,)
+        return self.ratios if arm.synthetic == "asked" else (self.control,)
+
+    @property
+    def control(self) -> float:
+        """The ratio of the controls: that nearest to 1."""
+        return min(self.ratios, key=lambda ratio: abs(np.log(ratio)))
+
+    def keys(self) -> Iterator[Key]:
+        """Every combination that is learnt."""
+        for number in self.positives:
+            for arm in self.arms:
+                for ratio in self.ratios_of(arm):
+                    for run in range(self.runs):
+                        yield Key(number, arm.name, ratio, run)
+
+
+class Key(NamedTuple):
+    """One classifier."""
+
+    positives: int
+    arm: str
+    ratio: float
+    run: int
+
+
+class Scores(NamedTuple):
+    """Of the validation and the test galaxies."""
+
+    validation: np.ndarray
+    test: np.ndarray
+
+
+class Store:
+    """A folder of arrays and tables that are made once; without a folder nothing is kept.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Made where it is missing.
+    identity : mapping
+        What they follow from, JSON-able.
+
+    Raises
+    ------
+    ConditionError
+        If the folder holds what follows from something else.
+    OutputError
+        If it can't be written.
+    """
+
+    def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
+        self._folder = folder
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / _IDENTITY
+        told = json.loads(json.dumps(dict(identity)))
+        rehearse_path(path, overwrite=True)
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else told
+        differ = sorted(name for name in {*told, *known} if told.get(name) != known.get(name))
+        if differ:
+            raise ConditionError(
+                f"{folder} belongs to another verdict, which differs in {', '.join(differ)}; name another"
+            )
+        with atomic_path(path, overwrite=True) as partial:
+            partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+    def array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array of a name, read or made."""
+        if self._folder is None:
+            return make()
+        path = self._folder / f"{name}.npy"
+        if path.exists():
+            return np.asarray(np.load(path))
+        made, file = make(), io.BytesIO()
+        np.save(file, made)
+        with atomic_path(path, overwrite=True) as partial:
+            partial.write_bytes(file.getvalue())
+        return made
+
+    def table(self, name: str, make: Callable[[], Table]) -> Table:
+        """The table of a name, read or made."""
+        if self._folder is None:
+            return make()
+        path = self._folder / f"{name}.fits"
+        if not path.exists():
+            write_table(make(), path)
+        return read_table(path)
+
+
+class Study:
+    """The galaxies of a split table, and who learns from them.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of all labelled galaxies.
+    parts : dict of str to ndarray, int
+        Rows for training, validation and test.
+    setting : Setting
+    store : Store
+    draw_class, draw_others : callable
+        Rows of labelled galaxies whose votes are taken, a number and a seed in, a table of synthetic galaxies out.
+    features : callable
+        Features of images.
+    learn : callable
+        Arm, training rows, rows to score and a seed in, scores out.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        parts: Mapping[str, np.ndarray],
+        setting: Setting,
+        store: Store,
+        *,
+        draw_class: Callable[[np.ndarray, int, int], Table],
+        draw_others: Callable[[np.ndarray, int, int], Table],
+        features: Callable[[np.ndarray], np.ndarray],
+        learn: Callable[[Arm, Rows, Rows, int], np.ndarray],
+    ) -> None:
+        self.rows, self.parts, self.setting, self.store = rows, dict(parts), setting, store
+        self._draw_class, self._draw_others, self._features, self._learn = draw_class, draw_others, features, learn
+        self._others: Rows | None = None
+        self._of_class: tuple[tuple[int, int], Rows] | None = None
+
+    def told(self, positives: int, run: int) -> np.ndarray:
+        """Rows whose labels the arms of a run are told, those of the class first."""
+        training = self.parts["train"]
+        rng = stream(self.setting.seed, f"run {run}")
+        order = rng.permutation(training)
+        has = self.rows.positive[order]
+        return np.concatenate([order[has][:positives], order[~has][: self.setting.others]])
+
+    def scores(self, key: Key) -> Scores:
+        """Scores of one classifier."""
+        evaluated = np.concatenate([self.parts["validation"], self.parts["test"]])
+        name = f"{key.arm}-{key.positives}-{key.ratio:g}-{key.run}"
+        found = self.store.array(name, lambda: self._scored(key, evaluated))
+        return Scores(*np.split(found, [len(self.parts["validation"])]))
+
+    def of_class(self, positives: int, run: int) -> Rows:
+        """Synthetic galaxies with votes of the labelled ones of the class, as many as any arm needs."""
+        if self._of_class is None or self._of_class[0] != (positives, run):
+            number = drawn_for(self.setting.arms, self.setting.ratios, positives + self.setting.others)[0]
+            sources = self.told(positives, run)[:positives]
+            seed = int(stream(self.setting.seed, f"class {positives} {run}").integers(2**62))
+            drawn = self.store.table(f"drawn-{positives}-{run}", lambda: self._draw_class(sources, number, seed))
+            self._of_class = (positives, run), self._as_rows(drawn, True)
+        return self._of_class[1]
+
+    def others(self) -> Rows:
+        """Synthetic galaxies with votes of training galaxies that are not of the class; the same in all runs."""
+        if self._others is None:
+            most = self.setting.positives[-1] + self.setting.others
+            number = drawn_for(self.setting.arms, self.setting.ratios, most)[1]
+            training = self.parts["train"]
+            sources = training[~self.rows.positive[training]]
+            seed = int(stream(self.setting.seed, "others").integers(2**62))
+            drawn = self.store.table("drawn-others", lambda: self._draw_others(sources, number, seed))
+            self._others = self._as_rows(drawn, False)
+        return self._others
+
+    def _as_rows(self, drawn: Table, positive: bool) -> Rows:
+        images = np.stack(read_images(drawn))
+        return Rows(images, self._features(images), np.full(len(images), positive))
+
+    def _scored(self, key: Key, evaluated: np.ndarray) -> np.ndarray:
+        arm = next(arm for arm in self.setting.arms if arm.name == key.arm)
+        real = self.rows.take(self.told(key.positives, key.run))
+        if arm.synthetic:
+            training = assemble(arm, real, self.of_class(key.positives, key.run), self.others(), key.ratio)
+        else:
+            training = real
+        seed = int(stream(self.setting.seed, f"learn {key.positives} {key.run}").integers(2**31))
+        return self._learn(arm, training, self.rows.take(evaluated), seed)
