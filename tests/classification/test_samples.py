@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from astro_galaxysd.classification.samples import read_labelled
+from astro_galaxysd.conditions.selection import Selection
+from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError, UnknownNameError
+from astro_galaxysd.testing import example_batch
+
+
+def table(n=20, mergers=8):
+    fraction = np.where(np.arange(n) < mergers, 0.8, 0.1)
+    return Table(
+        {
+            "id": [f"g{row}" for row in range(n)],
+            "t01_smooth": np.full(n, 0.7),
+            "t06_odd_yes": np.full(n, 0.9),
+            "t08_merger": fraction,
+            "image": list(example_batch(n, size=32).images),
+        }
+    )
+
+
+def read(given, target="merger", **options):
+    return read_labelled(given, target, selection=Selection(), **options)
+
+
+def test_a_galaxy_is_of_the_class_or_not():
+    found = read(table())
+    assert found.positive.tolist() == [True] * 8 + [False] * 12
+    assert found.images.shape == (20, 32, 32, 3)
+    assert (found.names[:2], found.identified, found.excluded) == (["g0", "g1"], True, {})
+    assert found.target.name == "merger"
+
+
+def test_rows_that_can_not_be_used_are_named():
+    given = table()
+    given["synthetic"] = np.arange(20) == 3
+    given["image"][5] = given["image"][15] = None
+    found = read(given)
+    assert found.excluded == {"synthetic or artifact": ["g3"], "no image": ["g5", "g15"]}
+    assert (len(found), int(found.positive.sum())) == (17, 6)
+    assert found.table["id"].tolist() == found.names
+
+
+def test_labels():
+    given = table()
+    given["kind"] = np.where(np.arange(20) < 6, "lens", "other")
+    found = read(given, "lens", label_column="kind", labels={"lens": "merger", "other": "smooth"})
+    assert int(found.positive.sum()) == 6
+
+
+def test_too_few():
+    with pytest.raises(NoRealRowsError, match=r"target 'merger': 4 real galaxies with images .* 5 are needed in each"):
+        read(table(mergers=4))
+
+
+def test_all_of_one_class():
+    with pytest.raises(ConditionError, match="all 20 real galaxies are of the class; a classifier needs others too"):
+        read(table(mergers=20))
+
+
+def test_a_free_prompt():
+    with pytest.raises(
+        ConditionError, match="target 'smooth galaxy, merger' is a free prompt, by which no real galaxy"
+    ):
+        read(table(), "smooth galaxy, merger")
+
+
+def test_a_target_that_is_not_there():
+    with pytest.raises(UnknownNameError, match="target 'mergr'"):
+        read(table(), "mergr")
+
+
+def test_images_of_several_sizes():
+    given = table()
+    given["image"][5] = np.zeros((16, 24, 3), np.uint8)
+    with pytest.raises(ImageError, match=r"images of 2 sizes \(16x24, 32x32\); bring them to one with fit_size"):
+        read(given)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from astro_galaxysd.classification.arms import Rows, choose_arms
+from astro_galaxysd.classification.study import Setting, Store, Study
+from astro_galaxysd.errors import ConditionError
+
+
+@pytest.fixture
+def setting():
+    return Setting((5, 10), 20, (0.5, 2.0), 2, tuple(choose_arms(["synthetic", "wrong_prompts"])), 7)
+
+
+def galaxies(n=100):
+    images = np.random.default_rng(0).integers(0, 255, (n, 8, 8, 3), np.uint8)
+    return Rows(images, features(images), np.arange(n) % 4 == 0)
+
+
+def features(images):
+    return images.mean(axis=(1, 2)).astype(np.float32)
+
+
+class Calls:
+    """Draws and learns nothing, and notes what it was asked."""
+
+    def __init__(self):
+        self.drawn, self.learnt = [], []
+
+    def draw(self, kind):
+        def draw(sources, number, seed):
+            self.drawn.append((kind, sorted(sources.tolist()), number, seed))
+            value = 255 if kind == "class" else 128
+            return Table({"image": list(np.full((number, 8, 8, 3), value, np.uint8))})
+
+        return draw
+
+    def learn(self, arm, training, evaluated, seed):
+        self.learnt.append((arm.name, training, seed))
+        return evaluated.features[:, 0].astype(float)
+
+
+def study(setting, store, calls, rows=None):
+    parts = {"train": np.arange(60), "validation": np.arange(60, 80), "test": np.arange(80, 100)}
+    return Study(
+        rows or galaxies(),
+        parts,
+        setting,
+        store,
+        draw_class=calls.draw("class"),
+        draw_others=calls.draw("others"),
+        features=features,
+        learn=calls.learn,
+    )
+
+
+def test_every_combination_once(setting):
+    ways = {(key.arm, key.ratio) for key in setting.keys()}  # noqa: SIM118 (no mapping)
+    assert ways == {("real", 0), ("synthetic", 0.5), ("synthetic", 2), ("wrong_prompts", 0.5)}
+    assert len(list(setting.keys())) == 2 * 2 * 4
+
+
+def test_labelled_galaxies_are_training_ones_and_nested(setting):
+    made = study(setting, Store(None, {}), Calls())
+    few, many, other = made.told(5, 0), made.told(10, 0), made.told(10, 1)
+    has = made.rows.positive
+    assert has[few].tolist() == [True] * 5 + [False] * 20
+    assert set(few.tolist()) <= set(many.tolist()) <= set(range(60))
+    assert set(many.tolist()) != set(other.tolist())
+
+
+def test_who_learns_from_what(setting):
+    calls = Calls()
+    made = study(setting, Store(None, {}), calls)
+    for key in setting.keys():  # noqa: SIM118 (no mapping)
+        scores = made.scores(key)
+        np.testing.assert_array_equal(scores.test, made.rows.features[80:, 0])
+        assert len(scores.validation) == 20
+    # once for each run and number, and once for the others
+    assert [kind for kind, *_ in calls.drawn].count("class") == 4
+    kinds = {kind: (sources, number) for kind, sources, number, _ in calls.drawn}
+    assert kinds["others"][1] == 30  # half of twice 10 + 20
+    assert not galaxies().positive[kinds["others"][0]].any()
+    for kind, sources, number, _ in calls.drawn:
+        if kind == "class":
+            assert sources in [sorted(made.told(some, run)[:some].tolist()) for some in (5, 10) for run in (0, 1)]
+            assert number == 25 if len(sources) == 5 else 30
+    assert len({seed for *_, seed in calls.drawn}) == 5
+    # runs differ, arms of a run do not
+    assert len({seed for _, _, seed in calls.learnt}) == 4
+    added = {name: len(training.positive) for name, training, _ in calls.learnt[:8]}
+    assert added == {"real": 25, "synthetic": 75, "wrong_prompts": 37}
+
+
+def test_it_goes_on_where_it_stopped(setting, tmp_path):
+    first, second, keys = Calls(), Calls(), list(setting.keys())
+    made = study(setting, Store(tmp_path / "v", {"seed": 7}), first)
+    before = [made.scores(key).test for key in keys[:10]]
+    again = study(setting, Store(tmp_path / "v", {"seed": 7}), second)
+    after = [again.scores(key).test for key in keys]
+    np.testing.assert_array_equal(before, after[:10])
+    assert len(first.learnt) + len(second.learnt) == len(keys)
+    assert len(first.drawn) + len(second.drawn) == 5
+
+
+def test_another_verdict_in_the_folder(tmp_path):
+    Store(tmp_path, {"seed": 7, "target": "ring"})
+    with pytest.raises(ConditionError, match="belongs to another verdict, which differs in seed, target; name another"):
+        Store(tmp_path, {"seed": 8, "target": "bar"})
