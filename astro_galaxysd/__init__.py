@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.survey.hdus import to_hdus
     from astro_galaxysd.surveying import inspect_survey
     from astro_galaxysd.sweeping import sweep
+    from astro_galaxysd.verdict import augmentation_verdict
 
     __version__: str
 
@@ -34,6 +35,7 @@ __all__ = [
     "Survey",
     "__version__",
     "augment_table",
+    "augmentation_verdict",
     "drop_synthetic",
     "errors",
     "evaluate",
@@ -59,6 +61,7 @@ _HOMES = {
     "LuptonStretch": "images.stretch",
     "Survey": "survey.card",
     "augment_table": "pipeline",
+    "augmentation_verdict": "verdict",
     "drop_synthetic": "pipeline",
     "evaluate": "assessment",
     "generate": "pipeline",

@@ -191,8 +191,8 @@ def score_estimator(estimator: Any, arm: Arm, training: Rows, evaluated: Rows, *
     elif arm.balance == "weights":
         if not has_fit_parameter(estimator, "sample_weight"):
             raise ConditionError(
-                f"{type(estimator).__name__}.fit takes no sample_weight, which arm {arm.name!r} needs; leave that out of "
-                "arms="
+                f"{type(estimator).__name__}.fit takes no sample_weight, which arm {arm.name!r} needs; leave that out "
+                "of arms="
             )
         options["sample_weight"] = balance(training.positive)
     model = clone(estimator).fit(training.features[rows], training.positive[rows], **options)

@@ -10,6 +10,7 @@ from astro_galaxysd.cli.judge import run_evaluate, run_sweep
 from astro_galaxysd.cli.plugins import run_plugins
 from astro_galaxysd.cli.survey import run_survey
 from astro_galaxysd.cli.train import run_pack, run_train
+from astro_galaxysd.cli.verdict import run_verdict
 
 __all__ = ["make_parser"]
 
@@ -51,6 +52,15 @@ Draw the same rows with every combination of settings, judge them, and mark thos
   galaxysd evaluate test.parquet drawn.parquet --sweep sweep.ecsv -o report/
 
 An interrupted sweep goes on with the same command.
+"""
+_VERDICT = """\
+Say whether synthetic galaxies improve a classifier of a class: real galaxies are split, a few labelled ones are given
+to several ways to learn, with and without synthetic galaxies, and real ones that none has seen say which is best.
+
+  galaxysd verdict survey.parquet --target merger --quick -o merger/
+  galaxysd verdict survey.parquet --target merger --positives 10 50 --ratios 0.25 1 4 -o merger/
+
+An interrupted verdict goes on with the same command.
 """
 _SURVEY = """\
 Say what a survey's cutouts are: which can be read, their pixel scale, seeing, sizes, sky and noise, whether drawn
@@ -121,6 +131,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_evaluate(commands)
     _add_sweep(commands)
+    _add_verdict(commands)
     _add_survey(commands)
     plugins = _command(commands, "plugins", "list what is installed, and what is broken and why", _PLUGINS)
     plugins.add_argument("--json", action="store_true", help="as JSON")
@@ -182,25 +193,34 @@ def _add_generate(commands: Any) -> None:
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("drawing")
-    group.add_argument("--weights", default="mini", help="name or folder (default: mini, inside the package)")
-    group.add_argument("--generator", help="generator plug-in (default: the weights' own)")
-    group.add_argument("--steps", type=int, help="sampling steps (default: what the weights recommend)")
-    group.add_argument("--guidance", type=float, help="how strictly the prompt is followed, 1 or more")
-    group.add_argument("--seed", type=int, default=0, help="the same seed draws the same galaxies (default: 0)")
+    group = _add_drawing(parser)
     group.add_argument("--batch-size", type=int, help="rows drawn together; never changes a pixel")
-    group.add_argument("--threads", type=int, help="processor threads (default: all); never changes a pixel")
-    group = parser.add_argument_group("conditions")
-    group.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
-    group.add_argument("--label-column", help="column of labels")
-    group.add_argument("--labels", metavar="FILE", help='JSON file {"label": "prompt", ...}')
-    group.add_argument("--id-column", help="column of identifiers (default: id, objid, ...)")
+    _add_conditions(parser)
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--out", help=".fits, .parquet, or a folder")
     group.add_argument("--hdus", metavar="FILE", help="also write the new galaxies as image HDUs of this FITS file")
     group.add_argument("--sheet", metavar="FILE", help="contact sheet (default: OUT with .png)")
     group.add_argument("--overwrite", action="store_true", help="replace existing output")
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_drawing(parser: argparse.ArgumentParser) -> Any:
+    group = parser.add_argument_group("drawing")
+    group.add_argument("--weights", default="mini", help="name or folder (default: mini, inside the package)")
+    group.add_argument("--generator", help="generator plug-in (default: the weights' own)")
+    group.add_argument("--steps", type=int, help="sampling steps (default: what the weights recommend)")
+    group.add_argument("--guidance", type=float, help="how strictly the prompt is followed, 1 or more")
+    group.add_argument("--seed", type=int, default=0, help="the same seed draws the same galaxies (default: 0)")
+    group.add_argument("--threads", type=int, help="processor threads (default: all); never changes a pixel")
+    return group
+
+
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("conditions")
+    group.add_argument("--schema", help="dialect of the vote columns (default: the most complete)")
+    group.add_argument("--label-column", help="column of labels")
+    group.add_argument("--labels", metavar="FILE", help='JSON file {"label": "prompt", ...}')
+    group.add_argument("--id-column", help="column of identifiers (default: id, objid, ...)")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -238,6 +258,27 @@ def _add_sweep(commands: Any) -> None:
     parser.add_argument("-n", type=int, default=128, help="rows to draw with each (default: 128)")
     _add_judging(parser, reader="choosing", out="the table, .ecsv; OUT.log.ecsv keeps what is done")
     parser.set_defaults(run=run_sweep)
+
+
+def _add_verdict(commands: Any) -> None:
+    parser = _command(commands, "verdict", "say whether synthetic galaxies improve a classifier", _VERDICT)
+    parser.add_argument("table", metavar="TABLE")
+    parser.add_argument("--target", required=True, help="the class: an answer, a label or a boolean column")
+    parser.add_argument("--positives", type=int, nargs="+", help="labelled galaxies of the class (default: 10 50)")
+    parser.add_argument("--others", type=int, default=200, help="labelled galaxies that are not (default: 200)")
+    parser.add_argument("--ratios", type=float, nargs="+", help="synthetic for each labelled one (default: 0.25 1 4)")
+    parser.add_argument("--runs", type=int, help="with other labelled galaxies each (default: 5)")
+    parser.add_argument("--arms", nargs="+", help="ways to learn (default: all)")
+    parser.add_argument("--quick", action="store_true", help="fewer labelled galaxies, ratios, runs and training steps")
+    parser.add_argument("--threshold", type=float, default=0.5, help="vote fraction of a member (default: 0.5)")
+    parser.add_argument("--cut", type=float, help="vote fraction of the questions before it (default: as published)")
+    parser.add_argument("--reader", default="choosing", help="vote reader, for features (default: choosing)")
+    parser.add_argument("--images", metavar="COLUMN", default="image", help="image column (default: image)")
+    _add_drawing(parser)
+    _add_conditions(parser)
+    parser.add_argument("-o", "--out", help="folder of what is drawn and scored, and of the verdict")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run_verdict)
 
 
 def _add_card(parser: Any) -> None:

@@ -1,0 +1,56 @@
+"""``galaxysd verdict``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from astro_galaxysd.cli.inputs import read_json, read_named_table, use_threads
+from astro_galaxysd.errors import ConditionError
+
+__all__ = ["run_verdict"]
+
+
+def run_verdict(options: argparse.Namespace) -> int:
+    """Compare, write the table, print the average precisions and what follows from them."""
+    from astro_galaxysd.images.files import atomic_path
+    from astro_galaxysd.verdict import augmentation_verdict
+
+    if not options.out:
+        raise ConditionError("no output named; give -o FOLDER, for example -o merger/")
+    use_threads(options.threads)
+    found = augmentation_verdict(
+        read_named_table(options.table),
+        target=options.target,
+        positives=options.positives,
+        others=options.others,
+        ratios=options.ratios,
+        runs=options.runs,
+        arms=options.arms,
+        quick=options.quick,
+        reader=options.reader,
+        weights=options.weights,
+        generator=options.generator,
+        steps=options.steps,
+        guidance=options.guidance,
+        images=options.images,
+        schema=options.schema,
+        labels=read_json(options.labels, "--labels") if options.labels else None,
+        label_column=options.label_column,
+        id_column=options.id_column,
+        threshold=options.threshold,
+        cut=options.cut,
+        out=options.out,
+        rng=options.seed,
+        progress=not options.no_progress,
+    )
+    path = Path(options.out) / "verdict.ecsv"
+    with atomic_path(path, overwrite=True) as partial:
+        found.table.write(partial, format="ascii.ecsv", overwrite=True)
+    for row in found.table[found.table["metric"] == "average_precision"]:
+        at = f" at ratio {row['ratio']:g}" if row["ratio"] else ""
+        gain = f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
+        print(f"{row['positives']:>4} labelled  {row['arm'] + at:<34} {row['value']:.3f}  over real only {gain}")
+    print(found.conclusion)
+    print(f"verdict  {path}")
+    return 0
