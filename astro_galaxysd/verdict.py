@@ -346,6 +346,7 @@ def _conclude(
             "split": {name: _counted(labelled.positive[rows]) for name, rows in study.parts.items()},
             "compared by": list(objects.checked),
             "rows of one object": objects.joined,
+            "told apart": {str(number): study.told_apart(number) for number in setting.positives},
             "seen by the weights": dict(seen),
             "excluded": labelled.excluded,
             "outcomes": {str(number): outcome for number, outcome in outcomes.items()},

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from astro_galaxysd.classification.arms import Arm, Rows, assemble, drawn_for
+from astro_galaxysd.classification.arms import Arm, Rows, assemble, drawn_for, told_apart
 from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.codec import read_images
@@ -209,6 +209,16 @@ class Study:
             drawn = self.store.table(f"drawn-{positives}-{run}", lambda: self._draw_class(sources, number, seed))
             self._of_class = (positives, run), self._as_rows(drawn, True)
         return self._of_class[1]
+
+    def told_apart(self, positives: int) -> float | None:
+        """How surely synthetic galaxies of the class are told from real ones; None where no arm has any.
+
+        Real ones are all of the training part, also those whose labels no arm is told.
+        """
+        if not any(arm.synthetic == "asked" for arm in self.setting.arms):
+            return None
+        training = self.rows.take(self.parts["train"])
+        return told_apart(training.take(training.positive), self.of_class(positives, 0), seed=self.setting.seed % 2**32)
 
     def others(self) -> Rows:
         """Synthetic galaxies with votes of training galaxies that are not of the class; the same in all runs."""

@@ -15,6 +15,7 @@ from astro_galaxysd.classification.arms import (
     score_estimator,
     score_linear,
     score_network,
+    told_apart,
 )
 from astro_galaxysd.errors import ConditionError, UnknownNameError
 
@@ -98,6 +99,13 @@ def test_a_linear_model(real):
     test = joined(rows(10, 60, True, seed=3), rows(10, 20, False, seed=4))
     scores = score_linear(real, test)
     assert scores[:10].min() > 0.5 > scores[10:].max()
+
+
+def test_synthetic_ones_are_told_from_real_ones_where_they_differ():
+    real, same, other = (rows(40, level, True, seed=level) for level in (60, 60, 70))
+    same = same._replace(features=rows(40, 60, True, seed=9).features)
+    assert told_apart(real, other, seed=0) > 0.99
+    assert 0.2 < told_apart(real, same, seed=0) < 0.8
 
 
 class TestEstimator:
