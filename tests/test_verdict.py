@@ -41,7 +41,7 @@ def table():
 
 def small(tiny_weights, **options):
     return {
-        "target": "merger", "weights": tiny_weights, "steps": 1, "guidance": 1.0, "positives": 6, "others": 20,
+        "target": "merger", "weights": tiny_weights, "steps": 2, "guidance": 1.0, "positives": 6, "others": 20,
         "ratios": [1.0], "runs": 2, "quick": True, "rng": 1, "progress": False, **options,
     }  # fmt: skip
 

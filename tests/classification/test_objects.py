@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from astro_galaxysd.classification.objects import SPLITS, find_objects, find_positions, split_objects
 from astro_galaxysd.errors import ConditionError
@@ -13,7 +14,9 @@ from astro_galaxysd.errors import ConditionError
 
 @pytest.fixture
 def images():
-    return np.random.default_rng(0).normal(40, 6, (12, 32, 32, 3)).round().clip(0, 255).astype(np.uint8)
+    """Skies with a grain of a few pixels, as seeing makes it."""
+    rng = np.random.default_rng(0)
+    return (40 + gaussian_filter(rng.normal(0, 25, (12, 32, 32, 3)), (0, 1.5, 1.5, 0))).round().astype(np.uint8)
 
 
 def pixels(images):
