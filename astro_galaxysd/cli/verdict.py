@@ -12,9 +12,10 @@ __all__ = ["run_verdict"]
 
 
 def run_verdict(options: argparse.Namespace) -> int:
-    """Compare, write the table, print the average precisions and what follows from them."""
+    """Compare, write table and page, print the average precisions and what follows from them."""
     from astro_galaxysd.images.files import atomic_path
-    from astro_galaxysd.verdict import augmentation_verdict
+    from astro_galaxysd.reporting.verdicts import verdict_page
+    from astro_galaxysd.verdict import VERDICT, augmentation_verdict
 
     if not options.out:
         raise ConditionError("no output named; give -o FOLDER, for example -o merger/")
@@ -44,13 +45,15 @@ def run_verdict(options: argparse.Namespace) -> int:
         rng=options.seed,
         progress=not options.no_progress,
     )
-    path = Path(options.out) / "verdict.ecsv"
-    with atomic_path(path, overwrite=True) as partial:
+    folder = Path(options.out)
+    with atomic_path(folder / "verdict.ecsv", overwrite=True) as partial:
         found.table.write(partial, format="ascii.ecsv", overwrite=True)
+    with atomic_path(folder / "verdict.html", overwrite=True) as partial:
+        partial.write_text(verdict_page(found.table, found.conclusion, found.table.meta[VERDICT]), encoding="utf-8")
     for row in found.table[found.table["metric"] == "average_precision"]:
         at = f" at ratio {row['ratio']:g}" if row["ratio"] else ""
         gain = f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
         print(f"{row['positives']:>4} labelled  {row['arm'] + at:<34} {row['value']:.3f}  over real only {gain}")
     print(found.conclusion)
-    print(f"verdict  {path}")
+    print(f"verdict  {folder / 'verdict.html'}")
     return 0
