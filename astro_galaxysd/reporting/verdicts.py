@@ -57,8 +57,8 @@ def _section(found: Table, number: int, record: Mapping[str, Any]) -> Section:
         height=0.9 + _LINE * len(main),
     )
     caption = (
-        "Average precision on real test galaxies, with 95 % intervals; dotted: real galaxies only, and chance. Bold: with "
-        "synthetic galaxies."
+        "Average precision on real test galaxies, with 95 % intervals; dotted: real galaxies only, and chance. Bold: "
+        "with synthetic galaxies."
     )
     figure = f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
     return Section(f"labelled-{number}", f"{number} labelled galaxies", figure + _figures(found))
