@@ -42,7 +42,7 @@ def table():
 def small(tiny_weights, **options):
     return {
         "target": "merger", "weights": tiny_weights, "steps": 2, "guidance": 1.0, "positives": 6, "others": 20,
-        "ratios": [1.0], "runs": 2, "quick": True, "rng": 1, "progress": False, **options,
+        "ratios": [1.0], "runs": 2, "training_steps": 10, "rng": 1, "progress": False, **options,
     }  # fmt: skip
 
 
@@ -55,9 +55,9 @@ def test_every_arm_has_every_figure(verdict):
     found = verdict.table
     assert set(found["arm"]) == {
         "real", "class_weights", "focal", "oversampled", "transfer", "synthetic", "transfer_synthetic", "wrong_prompts",
-        "positives_only",
+        "positives_only", "filtered", "uncertain",
     }  # fmt: skip
-    assert len(found) == 9 * 6
+    assert len(found) == 11 * 6
     assert ((found["low"] <= found["high"]) & (found["gain_low"] <= found["gain_high"])).all()
     assert (found["gain"][found["arm"] == "real"] == 0).all()
     assert found["ratio"][found["arm"] == "synthetic"].tolist() == [1.0] * 6

@@ -3,12 +3,12 @@
 Every arm gets the same labelled galaxies. Synthetic ones are added to both classes, as many to each, else a classifier
 learns "synthetic" for the class. Two arms tell whether it did, and whether the prompts matter: `positives_only` adds
 them to the class alone, `wrong_prompts` takes galaxies that were drawn with votes of others and calls half of them the
-class.
+class. Two more choose among twice as many synthetic galaxies as they add.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,11 +18,11 @@ from astro_galaxysd.errors import ConditionError, UnknownNameError
 
 __all__ = [
     "ARMS",
-    "CONTROLS",
     "Arm",
     "Rows",
     "assemble",
     "balance",
+    "candidates",
     "choose_arms",
     "drawn_for",
     "score_estimator",
@@ -67,6 +67,9 @@ class Arm:
         ``""``: none; ``"asked"``; ``"positives"``; ``"wrong"``.
     linear : bool
         A linear model on what a frozen network sees, in place of a network that learns from nothing.
+    keep : str
+        Which half of the synthetic galaxies is kept: ``""``: all of them; ``"agreed"``: those in which a reader finds
+        most surely what was asked for; ``"unsure"``: those of which a classifier of real galaxies is least sure.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Arm:
     focal: bool = False
     synthetic: str = ""
     linear: bool = False
+    keep: str = ""
 
 
 #: Arms by name, in the order of tables.
@@ -88,12 +92,12 @@ ARMS = {
         Arm("transfer", "linear model on a frozen reader of votes", balance="weights", linear=True),
         Arm("synthetic", "synthetic galaxies", synthetic="asked"),
         Arm("transfer_synthetic", "the same linear model, synthetic galaxies", "weights", False, "asked", True),
+        Arm("filtered", "synthetic galaxies in which a reader finds what was asked", synthetic="asked", keep="agreed"),
+        Arm("uncertain", "synthetic galaxies that are hard to tell", synthetic="asked", keep="unsure"),
         Arm("wrong_prompts", "synthetic galaxies with wrong prompts", synthetic="wrong"),
         Arm("positives_only", "synthetic galaxies of the class alone", synthetic="positives"),
     )
 }
-#: Arms that no conclusion is drawn from but by comparison.
-CONTROLS = ("wrong_prompts", "positives_only")
 
 
 def choose_arms(names: object) -> list[Arm]:
@@ -112,13 +116,23 @@ def choose_arms(names: object) -> list[Arm]:
     return [arm for name, arm in ARMS.items() if name in ("real", *chosen)]
 
 
-def drawn_for(arms: Sequence[Arm], ratios: Sequence[float], real: int) -> tuple[int, int]:
-    """Synthetic galaxies of the class, and others, that the arms need for `real` labelled ones."""
-    halves = [_half(ratio, real) for ratio in ratios]
-    kinds = {arm.synthetic for arm in arms}
-    of_class = max(halves) if kinds & {"asked", "positives"} else 0
-    others = max(max(halves) if "asked" in kinds else 0, 2 * max(halves) if "wrong" in kinds else 0)
+def drawn_for(ways: Iterable[tuple[Arm, float]], real: int) -> tuple[int, int]:
+    """Synthetic galaxies of the class, and others, that arms at their ratios need for `real` labelled ones."""
+    of_class = others = 0
+    for arm, ratio in ways:
+        number = candidates(arm, ratio, real)
+        if arm.synthetic in ("asked", "positives"):
+            of_class = max(of_class, number)
+        if arm.synthetic == "asked":
+            others = max(others, number)
+        if arm.synthetic == "wrong":
+            others = max(others, 2 * number)
     return of_class, others
+
+
+def candidates(arm: Arm, ratio: float, real: int) -> int:
+    """Synthetic galaxies of each kind that an arm adds for `real` labelled ones, or that it chooses half of."""
+    return _half(ratio, real) * (2 if arm.keep else 1)
 
 
 def assemble(arm: Arm, real: Rows, of_class: Rows, others: Rows, ratio: float) -> Rows:
@@ -128,7 +142,7 @@ def assemble(arm: Arm, real: Rows, of_class: Rows, others: Rows, ratio: float) -
     ----------
     arm : Arm
     real, of_class, others : Rows
-        Labelled galaxies; synthetic ones with votes of the class, and with votes of others.
+        Labelled galaxies; synthetic ones with votes of the class, and with votes of others, those to be kept first.
     ratio : float
         Synthetic galaxies for every real one, half of them of the class.
     """
@@ -146,7 +160,7 @@ def assemble(arm: Arm, real: Rows, of_class: Rows, others: Rows, ratio: float) -
 def balance(positive: np.ndarray) -> np.ndarray:
     """Weights with which both classes count alike; mean 1."""
     share = positive.mean()
-    return np.where(positive, 0.5 / share, 0.5 / (1 - share))
+    return np.asarray(np.where(positive, 0.5 / share, 0.5 / (1 - share)))
 
 
 def score_network(arm: Arm, training: Rows, evaluated: Rows, *, seed: int, steps: int) -> np.ndarray:

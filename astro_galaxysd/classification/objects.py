@@ -1,13 +1,12 @@
 """Rows that show the same object: by id, by position on the sky, by their images; and splits that keep them together.
 
 A galaxy that is in the training and in the test rows, perhaps from two exposures, is found because it is known, and no
-figure says so. In: ids, positions, images. Out: a number of the object for each row, and rows for training, validation
-and test.
+figure says so. In: ids, positions, images. Out: a number of the object for each row; the rows of each part of a split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,8 @@ from astro_galaxysd.errors import ConditionError
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["SPLITS", "Objects", "find_objects", "find_positions", "split_objects"]
+__all__ = ["Objects", "find_objects", "find_positions", "split_objects"]
 
-#: Parts of the labelled rows.
-SPLITS = ("train", "validation", "test")
 #: Centres closer than this are one object: SDSS positions agree within 0.1", galaxies of Galaxy Zoo 2 are wider.
 _NEAR = 2.0  # arcsec
 #: Images that differ by less in the mean are one picture stored twice: JPEG changes SDSS cutouts by 1 to 2 grey levels,
@@ -90,7 +87,7 @@ def find_objects(
 
 
 def split_objects(
-    objects: np.ndarray, positive: np.ndarray, shares: tuple[float, float, float], rng: np.random.Generator
+    objects: np.ndarray, positive: np.ndarray, shares: Mapping[str, float], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Split rows by object, those of the class and the others in the same shares.
 
@@ -99,32 +96,32 @@ def split_objects(
     objects : ndarray, shape (N,), int
     positive : ndarray, shape (N,), bool
         An object is of the class if any of its rows is.
-    shares : tuple of float
-        Of training, validation and test, sum 1.
+    shares : mapping of str to float
+        Of each part, sum 1.
     rng : Generator
 
     Returns
     -------
     dict of str to ndarray, int
-        Rows of each of `SPLITS`, rising.
+        Rows of each part, rising.
 
     Raises
     ------
     ConditionError
         If the shares are no shares.
     """
-    if min(shares) <= 0 or not np.isclose(sum(shares), 1):
-        raise ConditionError(f"shares {shares} of training, validation and test: give three above 0 with the sum 1")
+    if min(shares.values()) <= 0 or not np.isclose(sum(shares.values()), 1):
+        raise ConditionError(f"shares {dict(shares)}: give numbers above 0 with the sum 1")
     names, places = np.unique(objects, return_inverse=True)
     has = np.zeros(len(names), dtype=bool)
     np.logical_or.at(has, places, positive)
     part = np.empty(len(names), dtype=np.int64)
     for kind in (has, ~has):
         some = rng.permutation(np.flatnonzero(kind))
-        ends = np.round(np.cumsum(shares)[:2] * len(some)).astype(int)
+        ends = np.round(np.cumsum(list(shares.values()))[:-1] * len(some)).astype(int)
         for number, chosen in enumerate(np.split(some, ends)):
             part[chosen] = number
-    return {name: np.flatnonzero(part[places] == number) for number, name in enumerate(SPLITS)}
+    return {name: np.flatnonzero(part[places] == number) for number, name in enumerate(shares)}
 
 
 def _equal_pairs(names: np.ndarray) -> np.ndarray:
@@ -142,7 +139,7 @@ def _near_pairs(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         return np.zeros((0, 2), dtype=np.int64)
     sky = SkyCoord(ra[known] * u.deg, dec[known] * u.deg)
     first, second, _, _ = sky.search_around_sky(sky, _NEAR * u.arcsec)
-    return np.column_stack([known[first], known[second]])[first < second]
+    return np.asarray(np.column_stack([known[first], known[second]])[first < second])
 
 
 def _alike_pairs(images: np.ndarray, features: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astro_galaxysd.conditions.columns import find_id_column, row_names
-from astro_galaxysd.conditions.selection import Selection, read_population
+from astro_galaxysd.conditions.selection import Population, Selection, read_population
 from astro_galaxysd.conditions.targets import Target, resolve_target
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
 from astro_galaxysd.images.codec import read_images
@@ -66,6 +66,7 @@ def read_labelled(
     target: str,
     *,
     selection: Selection,
+    against: str | None = None,
     images: str = "image",
     schema: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -81,6 +82,8 @@ def read_labelled(
         As `astro_galaxysd.augment_table`.
     selection : Selection
         What votes make a galaxy one of the class.
+    against : str, optional
+        The only other class; by default all galaxies that are not of the target.
     images : str
         Image column; all images of one size.
     schema, labels, label_column, id_column
@@ -96,12 +99,7 @@ def read_labelled(
         If images can't be read, or columns are not there.
     """
     population = read_population(table, schema=schema)
-    found = resolve_target(population, target, labels=labels, label_column=label_column, selection=selection)
-    if found.kind == "prompt":
-        raise ConditionError(
-            f"target {found.name!r} is a free prompt, by which no real galaxy can be told from others; name an answer, "
-            "a label or a boolean column"
-        )
+    found = _resolved(population, target, labels, label_column, selection)
     names = row_names(table, id_column)
     items = image_items(table, images)
     shown = np.array([items[row] is not None for row in range(len(items))])
@@ -111,6 +109,12 @@ def read_labelled(
         for reason, left_out in (("synthetic or artifact", ~population.real), ("no image", population.real & ~shown))
         if left_out.any()
     }
+    if against is not None:
+        other = _resolved(population, against, labels, label_column, selection).mask
+        neither = population.real & shown & (found.mask == other)
+        rows = rows[~neither[rows]]
+        if neither.any():
+            excluded["neither or both"] = [names[row] for row in np.flatnonzero(neither)]
     positive = found.mask[rows]
     if positive.sum() < FEWEST:
         raise NoRealRowsError(
@@ -130,3 +134,19 @@ def read_labelled(
         table[rows], np.stack(pixels), positive, [names[row] for row in rows],
         find_id_column(table, id_column) is not None, found, excluded,
     )  # fmt: skip
+
+
+def _resolved(
+    population: Population,
+    target: str,
+    labels: Mapping[str, str] | None,
+    label_column: str | None,
+    selection: Selection,
+) -> Target:
+    found = resolve_target(population, target, labels=labels, label_column=label_column, selection=selection)
+    if found.kind == "prompt":
+        raise ConditionError(
+            f"target {found.name!r} is a free prompt, by which no real galaxy can be told from others; name an answer, "
+            "a label or a boolean column"
+        )
+    return found

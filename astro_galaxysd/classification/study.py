@@ -1,25 +1,26 @@
 """Every arm on the same labelled galaxies, again and again: a split table in, scores of its galaxies out.
 
-For each run the training galaxies are put in another order; the first ones are those whose labels an arm is told. So
-the galaxies of a run with few labels are among those of the same run with more. What was drawn and scored is kept in a
-folder.
+For each run the training galaxies of the class are put in another order; the first ones are those whose labels an arm
+is told. So the galaxies of a run with few labels are among those of the same run with more. The others, of which there
+are enough, are the same in all runs. What was drawn and scored is kept in a folder.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from astro_galaxysd.classification.arms import Arm, Rows, assemble, drawn_for, told_apart
+from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candidates, drawn_for, told_apart
+from astro_galaxysd.classification.curves import best_threshold
 from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.images.codec import read_images
+from astro_galaxysd.images.codec import fit_size, read_images
 from astro_galaxysd.images.files import atomic_path, rehearse_path
 from astro_galaxysd.images.storage import read_table, write_table
 
@@ -55,24 +56,27 @@ class Setting:
     arms: tuple[Arm, ...]
     seed: int
 
-    def ratios_of(self, arm: Arm) -> tuple[float, ...]:
-        """Ratios at which an arm is tried; 0 for those without synthetic galaxies, one for the controls."""
-        if not arm.synthetic:
-            return (0.0,)
-        return self.ratios if arm.synthetic == "asked" else (self.control,)
-
     @property
     def control(self) -> float:
-        """The ratio of the controls: that nearest to 1."""
+        """The ratio of arms that are tried at one alone: that nearest to 1."""
         return min(self.ratios, key=lambda ratio: abs(np.log(ratio)))
 
+    @property
+    def ways(self) -> list[tuple[Arm, float]]:
+        """Arms and the ratios at which each is tried; 0 for those without synthetic galaxies."""
+        return [(arm, ratio) for arm in self.arms for ratio in self._ratios_of(arm)]
+
+    def _ratios_of(self, arm: Arm) -> tuple[float, ...]:
+        if not arm.synthetic:
+            return (0.0,)
+        return self.ratios if arm.synthetic == "asked" and not arm.keep else (self.control,)
+
     def keys(self) -> Iterator[Key]:
-        """Every combination that is learnt."""
-        for number in self.positives:
-            for arm in self.arms:
-                for ratio in self.ratios_of(arm):
-                    for run in range(self.runs):
-                        yield Key(number, arm.name, ratio, run)
+        """Every combination that is learnt; those with the same synthetic galaxies one after another."""
+        for run in range(self.runs):
+            for number in self.positives:
+                for arm, ratio in self.ways:
+                    yield Key(number, arm.name, ratio, run)
 
 
 class Key(NamedTuple):
@@ -164,6 +168,8 @@ class Study:
         Rows of labelled galaxies whose votes are taken, a number and a seed in, a table of synthetic galaxies out.
     features : callable
         Features of images.
+    agreement : callable
+        Labelled galaxies and others in, how surely a reader finds the class in each of the others out.
     learn : callable
         Arm, training rows, rows to score and a seed in, scores out.
     """
@@ -178,20 +184,25 @@ class Study:
         draw_class: Callable[[np.ndarray, int, int], Table],
         draw_others: Callable[[np.ndarray, int, int], Table],
         features: Callable[[np.ndarray], np.ndarray],
+        agreement: Callable[[Rows, Rows], np.ndarray],
         learn: Callable[[Arm, Rows, Rows, int], np.ndarray],
     ) -> None:
         self.rows, self.parts, self.setting, self.store = rows, dict(parts), setting, store
-        self._draw_class, self._draw_others, self._features, self._learn = draw_class, draw_others, features, learn
-        self._others: Rows | None = None
-        self._of_class: tuple[tuple[int, int], Rows] | None = None
+        self._draw_class, self._draw_others, self._features = draw_class, draw_others, features
+        self._agreement, self._learn = agreement, learn
+        self._made: dict[str, tuple[object, Rows]] = {}
 
     def told(self, positives: int, run: int) -> np.ndarray:
         """Rows whose labels the arms of a run are told, those of the class first."""
+        return np.concatenate([self._shuffled(True, f"run {run}")[:positives], self._told_others()])
+
+    def _told_others(self) -> np.ndarray:
+        return self._shuffled(False, "others")[: self.setting.others]
+
+    def _shuffled(self, positive: bool, which: str) -> np.ndarray:
         training = self.parts["train"]
-        rng = stream(self.setting.seed, f"run {run}")
-        order = rng.permutation(training)
-        has = self.rows.positive[order]
-        return np.concatenate([order[has][:positives], order[~has][: self.setting.others]])
+        rows = training[self.rows.positive[training] == positive]
+        return stream(self.setting.seed, which).permutation(rows)
 
     def scores(self, key: Key) -> Scores:
         """Scores of one classifier."""
@@ -202,13 +213,14 @@ class Study:
 
     def of_class(self, positives: int, run: int) -> Rows:
         """Synthetic galaxies with votes of the labelled ones of the class, as many as any arm needs."""
-        if self._of_class is None or self._of_class[0] != (positives, run):
-            number = drawn_for(self.setting.arms, self.setting.ratios, positives + self.setting.others)[0]
-            sources = self.told(positives, run)[:positives]
-            seed = int(stream(self.setting.seed, f"class {positives} {run}").integers(2**62))
-            drawn = self.store.table(f"drawn-{positives}-{run}", lambda: self._draw_class(sources, number, seed))
-            self._of_class = (positives, run), self._as_rows(drawn, True)
-        return self._of_class[1]
+        number = drawn_for(self.setting.ways, positives + self.setting.others)[0]
+        sources = self.told(positives, run)[:positives]
+        return self._drawn("class", f"{positives}-{run}", self._draw_class, sources, number)
+
+    def others(self) -> Rows:
+        """Synthetic galaxies with votes of the labelled ones that are not of the class."""
+        number = drawn_for(self.setting.ways, self.setting.positives[-1] + self.setting.others)[1]
+        return self._drawn("others", "all", self._draw_others, self._told_others(), number)
 
     def told_apart(self, positives: int) -> float | None:
         """How surely synthetic galaxies of the class are told from real ones; None where no arm has any.
@@ -220,28 +232,45 @@ class Study:
         training = self.rows.take(self.parts["train"])
         return told_apart(training.take(training.positive), self.of_class(positives, 0), seed=self.setting.seed % 2**32)
 
-    def others(self) -> Rows:
-        """Synthetic galaxies with votes of training galaxies that are not of the class; the same in all runs."""
-        if self._others is None:
-            most = self.setting.positives[-1] + self.setting.others
-            number = drawn_for(self.setting.arms, self.setting.ratios, most)[1]
-            training = self.parts["train"]
-            sources = training[~self.rows.positive[training]]
-            seed = int(stream(self.setting.seed, "others").integers(2**62))
-            drawn = self.store.table("drawn-others", lambda: self._draw_others(sources, number, seed))
-            self._others = self._as_rows(drawn, False)
-        return self._others
-
-    def _as_rows(self, drawn: Table, positive: bool) -> Rows:
-        images = np.stack(read_images(drawn))
-        return Rows(images, self._features(images), np.full(len(images), positive))
+    def _drawn(
+        self, kind: str, which: str, draw: Callable[[np.ndarray, int, int], Table], sources: np.ndarray, number: int
+    ) -> Rows:
+        """Synthetic galaxies of a kind; the last ones are remembered."""
+        if kind not in self._made or self._made[kind][0] != which:
+            seed = int(stream(self.setting.seed, f"{kind} {which}").integers(2**62))
+            drawn = self.store.table(f"drawn-{kind}-{which}", lambda: draw(sources, number, seed))
+            height, width = self.rows.images.shape[1:3]
+            images = fit_size(np.stack(read_images(drawn)), (height, width))
+            self._made[kind] = which, Rows(images, self._features(images), np.full(len(images), kind == "class"))
+        return self._made[kind][1]
 
     def _scored(self, key: Key, evaluated: np.ndarray) -> np.ndarray:
         arm = next(arm for arm in self.setting.arms if arm.name == key.arm)
         real = self.rows.take(self.told(key.positives, key.run))
-        if arm.synthetic:
-            training = assemble(arm, real, self.of_class(key.positives, key.run), self.others(), key.ratio)
-        else:
-            training = real
         seed = int(stream(self.setting.seed, f"learn {key.positives} {key.run}").integers(2**31))
+        training = real
+        if arm.synthetic:
+            number = candidates(arm, key.ratio, len(real.positive))
+            made = self.of_class(key.positives, key.run), self.others()
+            if arm.keep:
+                made = self._kept(arm, real, [rows.take(slice(number)) for rows in made], seed)
+            training = assemble(arm, real, *made, key.ratio)
         return self._learn(arm, training, self.rows.take(evaluated), seed)
+
+    def _kept(self, arm: Arm, real: Rows, made: Sequence[Rows], seed: int) -> tuple[Rows, Rows]:
+        """Synthetic galaxies of both kinds, those first that the arm keeps."""
+        of_class, others = made
+        if arm.keep == "agreed":
+            ranks = self._agreement(real, of_class), -self._agreement(real, others)
+        else:
+            ranks = self._unsure(real, of_class, seed), self._unsure(real, others, seed)
+        first, second = (np.argsort(-rank, kind="stable") for rank in ranks)
+        return of_class.take(first), others.take(second)
+
+    def _unsure(self, real: Rows, made: Rows, seed: int) -> np.ndarray:
+        """How near to its threshold a classifier of real galaxies scores others."""
+        validation = self.rows.take(self.parts["validation"])
+        both = Rows(*(np.concatenate(parts) for parts in zip(validation, made, strict=True)))
+        scores = self._learn(ARMS["real"], real, both, seed)
+        known, asked = np.split(scores, [len(validation.positive)])
+        return -np.abs(asked - best_threshold(validation.positive, known))

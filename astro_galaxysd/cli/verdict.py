@@ -10,6 +10,8 @@ from astro_galaxysd.errors import ConditionError
 
 __all__ = ["run_verdict"]
 
+_NAMED = 5
+
 
 def run_verdict(options: argparse.Namespace) -> int:
     """Compare, write table and page, print the average precisions and what follows from them."""
@@ -23,12 +25,15 @@ def run_verdict(options: argparse.Namespace) -> int:
     found = augmentation_verdict(
         read_named_table(options.table),
         target=options.target,
+        against=options.against,
+        test=read_named_table(options.test) if options.test else None,
         positives=options.positives,
         others=options.others,
         ratios=options.ratios,
         runs=options.runs,
         arms=options.arms,
         quick=options.quick,
+        training_steps=options.training_steps,
         reader=options.reader,
         weights=options.weights,
         generator=options.generator,
@@ -54,6 +59,8 @@ def run_verdict(options: argparse.Namespace) -> int:
         at = f" at ratio {row['ratio']:g}" if row["ratio"] else ""
         gain = f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
         print(f"{row['positives']:>4} labelled  {row['arm'] + at:<34} {row['value']:.3f}  over real only {gain}")
+    for reason, names in found.table.meta[VERDICT]["excluded"].items():
+        print(f"left out, {reason}: {len(names)}, {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}")
     print(found.conclusion)
     print(f"verdict  {folder / 'verdict.html'}")
     return 0

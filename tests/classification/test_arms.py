@@ -55,17 +55,17 @@ def test_what_an_arm_learns_from(real, arm, of_class, others_as_class, others):
 
 
 @pytest.mark.parametrize(
-    ("arms", "expected"),
+    ("ways", "expected"),
     [
-        ("real", (0, 0)),
-        ("synthetic", (20, 20)),
-        ("wrong_prompts", (0, 40)),
-        (None, (20, 40)),
-        ("positives_only", (20, 0)),
+        ([("real", 0.0)], (0, 0)),
+        ([("synthetic", 0.5), ("synthetic", 2.0)], (20, 20)),
+        ([("synthetic", 0.5), ("wrong_prompts", 0.5)], (5, 10)),
+        ([("filtered", 0.5), ("synthetic", 0.5)], (10, 10)),
+        ([("positives_only", 2.0)], (20, 0)),
     ],
 )
-def test_how_many_are_drawn(arms, expected):
-    assert drawn_for(choose_arms(arms), (0.5, 2.0), 20) == expected
+def test_how_many_are_drawn(ways, expected):
+    assert drawn_for([(ARMS[name], ratio) for name, ratio in ways], 20) == expected
 
 
 def test_arms_by_name():

@@ -8,7 +8,7 @@ from astropy.table import Table
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from astro_galaxysd.classification.objects import SPLITS, find_objects, find_positions, split_objects
+from astro_galaxysd.classification.objects import find_objects, find_positions, split_objects
 from astro_galaxysd.errors import ConditionError
 
 
@@ -65,8 +65,8 @@ def test_objects_join_over_several_rows(images):
 def test_an_object_is_in_one_part(images):
     objects = np.repeat(np.arange(100), 3)
     positive = np.random.default_rng(0).random(300) < 0.1
-    parts = split_objects(objects, positive, (0.4, 0.2, 0.4), np.random.default_rng(0))
-    assert tuple(parts) == SPLITS
+    parts = split_objects(objects, positive, {"train": 0.4, "validation": 0.2, "test": 0.4}, np.random.default_rng(0))
+    assert list(parts) == ["train", "validation", "test"]
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(300))
     held = [set(objects[rows].tolist()) for rows in parts.values()]
     assert [len(some) for some in held] == [40, 20, 40]
@@ -75,8 +75,8 @@ def test_an_object_is_in_one_part(images):
 
 
 def test_shares_that_are_none():
-    with pytest.raises(ConditionError, match=r"shares \(0.5, 0.5, 0.5\) of training, validation and test"):
-        split_objects(np.arange(4), np.ones(4, bool), (0.5, 0.5, 0.5), np.random.default_rng(0))
+    with pytest.raises(ConditionError, match="shares {'train': 0.5, 'test': 0.6}: give numbers above 0 with the sum 1"):
+        split_objects(np.arange(4), np.ones(4, bool), {"train": 0.5, "test": 0.6}, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,13 @@ def table(n=20, mergers=8):
     )
 
 
+def with_none(images, *rows):
+    found = np.empty(len(images), dtype=object)
+    for row, image in enumerate(images):
+        found[row] = None if row in rows else np.asarray(image)
+    return found
+
+
 def read(given, target="merger", **options):
     return read_labelled(given, target, selection=Selection(), **options)
 
@@ -38,7 +45,7 @@ def test_a_galaxy_is_of_the_class_or_not():
 def test_rows_that_can_not_be_used_are_named():
     given = table()
     given["synthetic"] = np.arange(20) == 3
-    given["image"][5] = given["image"][15] = None
+    given["image"] = with_none(given["image"], 5, 15)
     found = read(given)
     assert found.excluded == {"synthetic or artifact": ["g3"], "no image": ["g5", "g15"]}
     assert (len(found), int(found.positive.sum())) == (17, 6)
@@ -50,6 +57,20 @@ def test_labels():
     given["kind"] = np.where(np.arange(20) < 6, "lens", "other")
     found = read(given, "lens", label_column="kind", labels={"lens": "merger", "other": "smooth"})
     assert int(found.positive.sum()) == 6
+
+
+def test_against_another_class():
+    given = table()
+    given["t08_ring"] = np.where(np.arange(20) >= 15, 0.7, 0.05)
+    found = read(given, against="ring")
+    assert found.names == [f"g{row}" for row in (*range(8), *range(15, 20))]
+    assert found.positive.tolist() == [True] * 8 + [False] * 5
+    assert found.excluded == {"neither or both": [f"g{row}" for row in range(8, 15)]}
+
+
+def test_against_a_prompt():
+    with pytest.raises(ConditionError, match="target 'round galaxy, ring' is a free prompt"):
+        read(table(), against="round galaxy, ring")
 
 
 def test_too_few():
@@ -76,6 +97,8 @@ def test_a_target_that_is_not_there():
 
 def test_images_of_several_sizes():
     given = table()
-    given["image"][5] = np.zeros((16, 24, 3), np.uint8)
+    images = with_none(given["image"], 5)
+    images[5] = np.zeros((16, 24, 3), np.uint8)
+    given["image"] = images
     with pytest.raises(ImageError, match=r"images of 2 sizes \(16x24, 32x32\); bring them to one with fit_size"):
         read(given)

@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd.classification.arms import Rows, choose_arms
-from astro_galaxysd.classification.study import Setting, Store, Study
+from astro_galaxysd.classification.study import Key, Setting, Store, Study
 from astro_galaxysd.errors import ConditionError
 
 
@@ -27,15 +27,20 @@ class Calls:
     """Draws and learns nothing, and notes what it was asked."""
 
     def __init__(self):
-        self.drawn, self.learnt = [], []
+        self.drawn, self.learnt, self.read = [], [], []
 
     def draw(self, kind):
         def draw(sources, number, seed):
             self.drawn.append((kind, sorted(sources.tolist()), number, seed))
-            value = 255 if kind == "class" else 128
-            return Table({"image": list(np.full((number, 8, 8, 3), value, np.uint8))})
+            # the first ones are the darkest
+            levels = np.linspace(200, 250, number) if kind == "class" else np.linspace(50, 100, number)
+            return Table({"image": [np.full((8, 8, 3), level, np.uint8) for level in levels]})
 
         return draw
+
+    def agree(self, labelled, rows):
+        self.read.append(len(rows.positive))
+        return rows.features[:, 0]
 
     def learn(self, arm, training, evaluated, seed):
         self.learnt.append((arm.name, training, seed))
@@ -52,6 +57,7 @@ def study(setting, store, calls, rows=None):
         draw_class=calls.draw("class"),
         draw_others=calls.draw("others"),
         features=features,
+        agreement=calls.agree,
         learn=calls.learn,
     )
 
@@ -68,7 +74,8 @@ def test_labelled_galaxies_are_training_ones_and_nested(setting):
     has = made.rows.positive
     assert has[few].tolist() == [True] * 5 + [False] * 20
     assert set(few.tolist()) <= set(many.tolist()) <= set(range(60))
-    assert set(many.tolist()) != set(other.tolist())
+    assert set(many[:10].tolist()) != set(other[:10].tolist())
+    assert many[10:].tolist() == other[10:].tolist()
 
 
 def test_who_learns_from_what(setting):
@@ -79,19 +86,34 @@ def test_who_learns_from_what(setting):
         np.testing.assert_array_equal(scores.test, made.rows.features[80:, 0])
         assert len(scores.validation) == 20
     # once for each run and number, and once for the others
-    assert [kind for kind, *_ in calls.drawn].count("class") == 4
-    kinds = {kind: (sources, number) for kind, sources, number, _ in calls.drawn}
-    assert kinds["others"][1] == 30  # half of twice 10 + 20
-    assert not galaxies().positive[kinds["others"][0]].any()
+    assert sorted(kind for kind, *_ in calls.drawn) == ["class"] * 4 + ["others"]
     for kind, sources, number, _ in calls.drawn:
-        if kind == "class":
-            assert sources in [sorted(made.told(some, run)[:some].tolist()) for some in (5, 10) for run in (0, 1)]
-            assert number == 25 if len(sources) == 5 else 30
+        told = [sorted(made.told(some, run)[:some].tolist()) for some in (5, 10) for run in (0, 1)]
+        assert sources in told if kind == "class" else sources == sorted(made.told(5, 1)[5:].tolist())
+        assert number == (25 if len(sources) == 5 else 30)  # half of twice 5 + 20 and 10 + 20
     assert len({seed for *_, seed in calls.drawn}) == 5
     # runs differ, arms of a run do not
     assert len({seed for _, _, seed in calls.learnt}) == 4
-    added = {name: len(training.positive) for name, training, _ in calls.learnt[:8]}
+    added = {name: len(training.positive) for name, training, _ in calls.learnt[:4]}
     assert added == {"real": 25, "synthetic": 75, "wrong_prompts": 37}
+
+
+@pytest.mark.parametrize("arm", ["filtered", "uncertain"])
+def test_one_of_two_is_kept(arm):
+    calls = Calls()
+    made = study(Setting((5,), 20, (0.5,), 2, tuple(choose_arms(arm)), 7), Store(None, {}), calls)
+    made.scores(Key(5, arm, 0.5, 0))
+    assert [number for _, _, number, _ in calls.drawn] == [12, 12]
+    name, training, _ = calls.learnt[-1]
+    assert (name, len(training.positive)) == (arm, 37)
+    added = training.images[25:, 0, 0, 0]
+    of_class, others = added[training.positive[25:]], added[~training.positive[25:]]
+    if arm == "filtered":  # the brightest of the class, the darkest of the others
+        assert (of_class.min(), others.max()) == (227, 72)
+        assert calls.read == [12, 12]
+    else:  # those nearest to the threshold of a classifier that takes what is bright for the class
+        assert calls.learnt[0][0] == "real"
+        assert (of_class.max(), others.min()) == (222, 77)
 
 
 def test_it_goes_on_where_it_stopped(setting, tmp_path):

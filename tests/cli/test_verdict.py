@@ -25,7 +25,7 @@ def tables(tmp_path, monkeypatch):
 def test_a_verdict_and_its_page(tables, tiny_weights, capsys):
     words = ["verdict", "real.parquet", "--target", "merger", "--quick", "--runs", "2", "--others", "12", "-o", "out"]
     words += ["--weights", str(tiny_weights), "--steps", "2", "--guidance", "1", "--arms", "transfer", "synthetic"]
-    words += ["--positives", "6", "--no-progress"]
+    words += ["--positives", "6", "--training-steps", "10", "--no-progress"]
     assert cli.main(words) == 0
     told = capsys.readouterr().out
     assert "6 labelled  synthetic at ratio 1" in told
