@@ -20,15 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.augmentation.plan import plan_augmentation
-from astro_galaxysd.classification.arms import (
-    ARMS,
-    Arm,
-    Rows,
-    choose_arms,
-    score_estimator,
-    score_linear,
-    score_network,
-)
+from astro_galaxysd.classification.arms import ARMS, Rows, choose_arms
+from astro_galaxysd.classification.classifiers import Learner, fit_linear
 from astro_galaxysd.classification.curves import METRICS, best_threshold, measure, trace
 from astro_galaxysd.classification.intervals import Interval, Resampled, difference, resample
 from astro_galaxysd.classification.network import STEPS
@@ -225,7 +218,7 @@ def augmentation_verdict(
         draw_others=partial(_draw_others, light, columns, drawing),
         features=loaded.embed,
         agreement=partial(_agreement, loaded, labelled.target.answer),
-        learn=partial(_learn, estimator, training_steps),
+        learn=Learner(estimator, training_steps),
     )
     return _conclude(study, galaxies, objects, _seen(galaxies, weights), identity, progress)
 
@@ -369,19 +362,11 @@ def _draw_others(
 def _agreement(reader: ImageReader, answer: Answer | None, labelled: Rows, rows: Rows) -> np.ndarray:
     """How surely the class is found: the reader's own answer, where the class is one, else what it helps to learn."""
     if answer is None:
-        return score_linear(labelled, rows)
+        return fit_linear(labelled)(rows)
     from astro_galaxysd.evaluation.reader import reached
 
     fractions = reader.predict(rows.images)
     return np.asarray((reached(fractions) * fractions)[:, INDEX[answer.key]])
-
-
-def _learn(estimator: Any, steps: int, arm: Arm, training: Rows, evaluated: Rows, seed: int) -> np.ndarray:
-    if arm.linear:
-        return score_linear(training, evaluated)
-    if estimator is not None:
-        return score_estimator(estimator, arm, training, evaluated, seed=seed)
-    return score_network(arm, training, evaluated, seed=seed, steps=steps)
 
 
 def _conclude(

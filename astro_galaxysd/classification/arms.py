@@ -10,29 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.errors import UnknownNameError
 
-__all__ = [
-    "ARMS",
-    "Arm",
-    "Rows",
-    "assemble",
-    "balance",
-    "candidates",
-    "choose_arms",
-    "drawn_for",
-    "score_estimator",
-    "score_linear",
-    "score_network",
-    "told_apart",
-]
-
-_FOCAL = 2.0  # Lin et al. 2017
-_PENALTY = 0.1
+__all__ = ["ARMS", "Arm", "Rows", "assemble", "candidates", "choose_arms", "drawn_for"]
 
 
 class Rows(NamedTuple):
@@ -155,82 +139,6 @@ def assemble(arm: Arm, real: Rows, of_class: Rows, others: Rows, ratio: float) -
     }[arm.synthetic]
     parts = [real, *added]
     return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows._fields))
-
-
-def balance(positive: np.ndarray) -> np.ndarray:
-    """Weights with which both classes count alike; mean 1."""
-    share = positive.mean()
-    return np.asarray(np.where(positive, 0.5 / share, 0.5 / (1 - share)))
-
-
-def score_network(arm: Arm, training: Rows, evaluated: Rows, *, seed: int, steps: int) -> np.ndarray:
-    """Scores of a network that learnt from nothing."""
-    from astro_galaxysd.classification.network import NetworkClassifier
-
-    weights = balance(training.positive) if arm.balance else None
-    classifier = NetworkClassifier(steps=steps, seed=seed, focal=_FOCAL if arm.focal else 0.0).fit(
-        training.images,
-        training.positive,
-        weights=weights if arm.balance == "weights" else None,
-        shares=weights / len(weights) if weights is not None and arm.balance == "drawn" else None,
-    )
-    return classifier.score(evaluated.images)
-
-
-def score_linear(training: Rows, evaluated: Rows) -> np.ndarray:
-    """Scores of a linear model on features, both classes counting alike."""
-    model = _linear_model().fit(training.features, training.positive)
-    return np.asarray(model.predict_proba(evaluated.features)[:, 1], dtype=np.float64)
-
-
-def score_estimator(estimator: Any, arm: Arm, training: Rows, evaluated: Rows, *, seed: int) -> np.ndarray:
-    """Scores of a copy of a scikit-learn classifier that learns from features.
-
-    Raises
-    ------
-    ConditionError
-        For an arm that needs weights, where the classifier takes none.
-    """
-    from sklearn.base import clone
-    from sklearn.utils.validation import has_fit_parameter
-
-    rows, options = np.arange(len(training.positive)), {}
-    if arm.balance == "drawn":
-        share = balance(training.positive)
-        rows = np.random.default_rng(seed).choice(rows, 2 * int((~training.positive).sum()), p=share / share.sum())
-    elif arm.balance == "weights":
-        if not has_fit_parameter(estimator, "sample_weight"):
-            raise ConditionError(
-                f"{type(estimator).__name__}.fit takes no sample_weight, which arm {arm.name!r} needs; leave that out "
-                "of arms="
-            )
-        options["sample_weight"] = balance(training.positive)
-    model = clone(estimator).fit(training.features[rows], training.positive[rows], **options)
-    return np.asarray(model.predict_proba(evaluated.features)[:, 1], dtype=np.float64)
-
-
-def told_apart(real: Rows, synthetic: Rows, *, seed: int) -> float:
-    """Area under the ROC curve of a linear model on features that tells synthetic galaxies from real ones.
-
-    Each galaxy is told by a model that learnt from four fifths of the others; 0.5: it can't tell.
-    """
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
-    made = np.repeat([False, True], [len(real.positive), len(synthetic.positive)])
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    both = np.concatenate([real.features, synthetic.features])
-    return float(
-        roc_auc_score(made, cross_val_predict(_linear_model(), both, made, cv=folds, method="predict_proba")[:, 1])
-    )
-
-
-def _linear_model() -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=1000))
 
 
 def _half(ratio: float, real: int) -> int:

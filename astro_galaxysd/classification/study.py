@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candidates, drawn_for, told_apart
+from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candidates, drawn_for
+from astro_galaxysd.classification.classifiers import Scorer, told_apart
 from astro_galaxysd.classification.curves import best_threshold
 from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.errors import ConditionError
@@ -171,7 +172,7 @@ class Study:
     agreement : callable
         Labelled galaxies and others in, how surely a reader finds the class in each of the others out.
     learn : callable
-        Arm, training rows, rows to score and a seed in, scores out.
+        Arm, training rows and a seed in, what scores other rows out.
     """
 
     def __init__(
@@ -185,7 +186,7 @@ class Study:
         draw_others: Callable[[np.ndarray, int, int], Table],
         features: Callable[[np.ndarray], np.ndarray],
         agreement: Callable[[Rows, Rows], np.ndarray],
-        learn: Callable[[Arm, Rows, Rows, int], np.ndarray],
+        learn: Callable[[Arm, Rows, int], Scorer],
     ) -> None:
         self.rows, self.parts, self.setting, self.store = rows, dict(parts), setting, store
         self._draw_class, self._draw_others, self._features = draw_class, draw_others, features
@@ -255,22 +256,16 @@ class Study:
             if arm.keep:
                 made = self._kept(arm, real, [rows.take(slice(number)) for rows in made], seed)
             training = assemble(arm, real, *made, key.ratio)
-        return self._learn(arm, training, self.rows.take(evaluated), seed)
+        return self._learn(arm, training, seed)(self.rows.take(evaluated))
 
     def _kept(self, arm: Arm, real: Rows, made: Sequence[Rows], seed: int) -> tuple[Rows, Rows]:
         """Synthetic galaxies of both kinds, those first that the arm keeps."""
-        of_class, others = made
         if arm.keep == "agreed":
-            ranks = self._agreement(real, of_class), -self._agreement(real, others)
+            ranks = [sign * self._agreement(real, rows) for sign, rows in zip((1, -1), made, strict=True)]
         else:
-            ranks = self._unsure(real, of_class, seed), self._unsure(real, others, seed)
-        first, second = (np.argsort(-rank, kind="stable") for rank in ranks)
-        return of_class.take(first), others.take(second)
-
-    def _unsure(self, real: Rows, made: Rows, seed: int) -> np.ndarray:
-        """How near to its threshold a classifier of real galaxies scores others."""
-        validation = self.rows.take(self.parts["validation"])
-        both = Rows(*(np.concatenate(parts) for parts in zip(validation, made, strict=True)))
-        scores = self._learn(ARMS["real"], real, both, seed)
-        known, asked = np.split(scores, [len(validation.positive)])
-        return -np.abs(asked - best_threshold(validation.positive, known))
+            score = self._learn(ARMS["real"], real, seed)
+            validation = self.rows.take(self.parts["validation"])
+            threshold = best_threshold(validation.positive, score(validation))
+            ranks = [-np.abs(score(rows) - threshold) for rows in made]
+        of_class, others = (rows.take(np.argsort(-rank, kind="stable")) for rows, rank in zip(made, ranks, strict=True))
+        return of_class, others

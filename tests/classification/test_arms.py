@@ -2,22 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
-from astro_galaxysd.classification.arms import (
-    ARMS,
-    Rows,
-    assemble,
-    balance,
-    choose_arms,
-    drawn_for,
-    score_estimator,
-    score_linear,
-    score_network,
-    told_apart,
-)
-from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.classification.arms import ARMS, Rows, assemble, choose_arms, drawn_for
+from astro_galaxysd.errors import UnknownNameError
 
 
 def rows(n, level, positive, seed=0):
@@ -72,51 +59,3 @@ def test_arms_by_name():
     assert [arm.name for arm in choose_arms(["synthetic", "focal"])] == ["real", "focal", "synthetic"]
     with pytest.raises(UnknownNameError, match="arm 'magic'"):
         choose_arms("magic")
-
-
-def test_both_classes_count_alike():
-    positive = np.arange(20) < 4
-    weights = balance(positive)
-    assert weights.mean() == pytest.approx(1)
-    assert weights[positive].sum() == pytest.approx(weights[~positive].sum())
-
-
-@pytest.mark.parametrize("arm", ["real", "class_weights", "focal", "oversampled"])
-def test_a_network_learns_what_is_easy(real, arm):
-    test = joined(rows(10, 60, True, seed=3), rows(10, 20, False, seed=4))
-    scores = score_network(ARMS[arm], real, test, seed=0, steps=30)
-    assert scores.shape == (20,)
-    assert scores[:10].min() > scores[10:].max()
-
-
-def test_a_network_learns_the_same_again(real):
-    scores = [score_network(ARMS["real"], real, OTHERS, seed=seed, steps=3) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(scores[0], scores[1])
-    assert (scores[0] != scores[2]).any()
-
-
-def test_a_linear_model(real):
-    test = joined(rows(10, 60, True, seed=3), rows(10, 20, False, seed=4))
-    scores = score_linear(real, test)
-    assert scores[:10].min() > 0.5 > scores[10:].max()
-
-
-def test_synthetic_ones_are_told_from_real_ones_where_they_differ():
-    real, same, other = (rows(40, level, True, seed=level) for level in (60, 60, 70))
-    same = same._replace(features=rows(40, 60, True, seed=9).features)
-    assert told_apart(real, other, seed=0) > 0.99
-    assert 0.2 < told_apart(real, same, seed=0) < 0.8
-
-
-class TestEstimator:
-    @pytest.mark.parametrize("arm", ["real", "class_weights", "oversampled"])
-    def test_it_is_copied_and_learns(self, real, arm):
-        own = LogisticRegression()
-        scores = score_estimator(own, ARMS[arm], real, real, seed=0)
-        assert scores[:4].min() > scores[4:].max()
-        assert not hasattr(own, "coef_")
-
-    def test_one_without_weights(self, real):
-        with pytest.raises(ConditionError, match="KNeighborsClassifier.fit takes no sample_weight, which arm 'class_w"):
-            score_estimator(KNeighborsClassifier(), ARMS["class_weights"], real, real, seed=0)
-        assert score_estimator(KNeighborsClassifier(3), ARMS["oversampled"], real, real, seed=0)[:4].min() > 0.5

@@ -13,10 +13,10 @@ from astro_galaxysd.verdict import VERDICT
 
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
-    """A table of galaxies, a quarter of them mergers, in the current folder."""
+    """A table of galaxies, a third of them mergers, in the current folder."""
     monkeypatch.chdir(tmp_path)
     batch = example_batch(80, size=32)
-    fractions = np.where(np.arange(80) % 4 == 0, 0.8, 0.1)
+    fractions = np.where(np.arange(80) % 3 == 0, 0.8, 0.1)
     votes = {"t01_smooth": np.full(80, 0.7), "t06_odd_yes": np.full(80, 0.9), "t08_merger": fractions}
     write_table(Table({"id": batch.ids, "image": list(batch.images), **votes}), "real.parquet")
     return tmp_path
