@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from astro_galaxysd.errors import ImageError
 from astro_galaxysd.images.files import atomic_path
-from astro_galaxysd.reporting.page import asset, data_uri, embedded_json
+from astro_galaxysd.reporting.asking import Answer, asking_page
+from astro_galaxysd.reporting.page import data_uri
 
 if TYPE_CHECKING:
     from astro_galaxysd.records import ImageBatch
@@ -23,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["write_blind_page"]
 
 _REAL, _SYNTHETIC = "real", "synthetic"
+_ANSWERS = Answer(_REAL, "Real", "r"), Answer(_SYNTHETIC, "Synthetic", "s")
 
 
 def write_blind_page(
@@ -78,7 +75,7 @@ def write_blind_page(
     ]
     mixed = [drawn[place] for place in generator.permutation(n)]
     with atomic_path(path, overwrite) as partial:
-        partial.write_text(_page(mixed, title, real.images.shape[1]), encoding="utf-8")
+        partial.write_text(_page(mixed, title, real.images.shape[1:3]), encoding="utf-8")
     return Path(path)
 
 
@@ -98,18 +95,15 @@ def _check(real: ImageBatch, synthetic: ImageBatch, n: int) -> None:
         )
 
 
-def _page(mixed: list[tuple[str, str, str]], title: str, side: int) -> str:
-    images = [image for image, _, _ in mixed]
-    truth = json.dumps([[identifier, kind] for _, identifier, kind in mixed])
-    digest = hashlib.blake2b(json.dumps([images, truth]).encode(), digest_size=12).hexdigest()
-    data = {
-        "images": images,
-        "key": base64.b64encode(truth.encode()).decode("ascii"),
-        "name": f"astro-galaxysd-blind-{digest}",
-    }
+def _page(mixed: list[tuple[str, str, str]], title: str, size: tuple[int, int]) -> str:
     half = "half" if len(mixed) % 2 == 0 else "about half"
-    lead = f"{len(mixed)} galaxies, {half} of them real. Say of each what you think it is; nothing is sent anywhere."
-    return Template(asset("blind.html")).substitute(
-        title=escape(title), lead=lead, side=side, style=asset("base.css") + asset("blind.css"),
-        data=embedded_json(data), script=asset("blind.js"),
-    )  # fmt: skip
+    return asking_page(
+        "blind",
+        [image for image, _, _ in mixed],
+        [[identifier, kind] for _, identifier, kind in mixed],
+        title=title,
+        lead=f"{len(mixed)} galaxies, {half} of them real. Say of each what you think it is; nothing is sent anywhere.",
+        answers=_ANSWERS,
+        finish="Finish and score",
+        size=size,
+    )
