@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.pipeline import augment_table, drop_synthetic, generate, load_generator, plan_augmentation
     from astro_galaxysd.plugins.hookspecs import hookimpl
     from astro_galaxysd.plugins.host import install_into
+    from astro_galaxysd.searching import search
     from astro_galaxysd.survey.card import Survey, read_survey
     from astro_galaxysd.survey.cutouts import read_cutouts
     from astro_galaxysd.survey.hdus import to_hdus
@@ -49,6 +50,7 @@ __all__ = [
     "read_cutouts",
     "read_survey",
     "read_table",
+    "search",
     "sweep",
     "to_hdus",
     "write_table",
@@ -74,6 +76,7 @@ _HOMES = {
     "read_cutouts": "survey.cutouts",
     "read_survey": "survey.card",
     "read_table": "images.storage",
+    "search": "searching",
     "sweep": "sweeping",
     "to_hdus": "survey.hdus",
     "write_table": "images.storage",

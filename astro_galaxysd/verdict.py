@@ -19,23 +19,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.augmentation.plan import plan_augmentation
 from astro_galaxysd.classification.arms import ARMS, Rows, choose_arms
 from astro_galaxysd.classification.classifiers import Learner, fit_linear
 from astro_galaxysd.classification.curves import METRICS, best_threshold, measure, trace
+from astro_galaxysd.classification.drawn import Synthesis
 from astro_galaxysd.classification.intervals import Interval, Resampled, difference, resample
 from astro_galaxysd.classification.network import STEPS
 from astro_galaxysd.classification.objects import Objects, find_objects, find_positions, split_objects
 from astro_galaxysd.classification.samples import FEWEST, Labelled, read_labelled
 from astro_galaxysd.classification.study import Key, Scores, Setting, Store, Study
 from astro_galaxysd.conditions.columns import column_values
-from astro_galaxysd.conditions.seeds import RNG, row_seeds, run_seed, stream
+from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.conditions.tree import INDEX, Answer
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
-from astro_galaxysd.generation import generate
-from astro_galaxysd.images.provenance import SEED, json_ready, run_record
+from astro_galaxysd.images.provenance import json_ready, run_record
 from astro_galaxysd.seen import count_rows, weight_folders
 
 if TYPE_CHECKING:
@@ -193,11 +192,12 @@ def augmentation_verdict(
         seed,
     )
     drawing: dict[str, Any] = {"weights": weights, "generator": generator, "steps": steps, "guidance": guidance}
-    asked = {"target": target, "threshold": threshold, "cut": cut, **columns}
+    asked = {"target": target, "threshold": threshold, "cut": cut}
     galaxies = [one for one in (labelled, held) if one is not None]
     identity = json_ready(
         asdict(setting)
         | asked
+        | columns
         | drawing
         | {
             "against": against,
@@ -209,13 +209,14 @@ def augmentation_verdict(
     )
     light = labelled.table.copy(copy_data=False)
     light.remove_column(images)
+    synthesis = Synthesis(light, asked, columns, drawing)
     study = Study(
         rows,
         parts,
         setting,
         Store(None if out is None else Path(out), identity),
-        draw_class=partial(_draw_class, light, asked, drawing),
-        draw_others=partial(_draw_others, light, columns, drawing),
+        draw_class=synthesis.of_class,
+        draw_others=synthesis.others,
         features=loaded.embed,
         agreement=partial(_agreement, loaded, labelled.target.answer),
         learn=Learner(estimator, training_steps),
@@ -338,25 +339,6 @@ def _seen(galaxies: Sequence[Labelled], weights: str | os.PathLike[str]) -> dict
         told: count_rows(folder, names[kind].tolist()) if identified else None
         for told, kind in (("of the class", positive), ("others", ~positive))
     }
-
-
-def _draw_class(
-    light: Table, asked: Mapping[str, Any], drawing: Mapping[str, Any], sources: np.ndarray, number: int, seed: int
-) -> Table:
-    """Galaxies with votes of labelled ones of the class."""
-    plan = plan_augmentation(light[sources], n=number, rng=seed, **asked)
-    return generate(plan, progress=False, **drawing)
-
-
-def _draw_others(
-    light: Table, columns: Mapping[str, Any], drawing: Mapping[str, Any], sources: np.ndarray, number: int, seed: int
-) -> Table:
-    """Galaxies with votes of galaxies that are not of the class, each taken once before any is taken again."""
-    rng = np.random.default_rng(seed)
-    rounds = [rng.permutation(sources) for _ in range(-(-number // len(sources)))]
-    conditions = light[np.concatenate(rounds)[:number]]
-    conditions[SEED] = row_seeds(seed, np.arange(number))
-    return generate(conditions, progress=False, **columns, **drawing)
 
 
 def _agreement(reader: ImageReader, answer: Answer | None, labelled: Rows, rows: Rows) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from astro_galaxysd.classification.curves import METRICS, measure, trace
 
-__all__ = ["RESAMPLES", "Interval", "Resampled", "difference", "resample"]
+__all__ = ["RESAMPLES", "Interval", "Resampled", "difference", "resample", "resample_counts"]
 
 #: Percentiles of 95 % from 1,000 resamples scatter by about a twentieth of the interval.
 RESAMPLES = 1000
@@ -75,11 +75,8 @@ def resample(
     dict of str to dict of str to Resampled
         Arm -> metric of `METRICS` -> figure.
     """
-    counts = np.zeros((resamples + 1, len(positive)))
-    counts[0] = 1  # the sample itself
-    for kind in (positive, ~positive):
-        rows = np.flatnonzero(kind)
-        counts[1:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+    # the sample itself, then resamples
+    counts = np.concatenate([np.ones((1, len(positive))), resample_counts(positive, resamples, rng)])
     runs = len(next(iter(scores.values())))
     shares = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
     found: dict[Way, dict[str, Resampled]] = {}
@@ -92,6 +89,15 @@ def resample(
             name: _over_runs(np.stack([figure[name] for figure in figures], axis=1), shares) for name in METRICS
         }
     return found
+
+
+def resample_counts(positive: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each galaxy occurs in each resample, drawn within its class: shape (resamples, N), float64."""
+    counts = np.zeros((resamples, len(positive)))
+    for kind in (positive, ~positive):
+        rows = np.flatnonzero(kind)
+        counts[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+    return counts
 
 
 def difference(first: Resampled, second: Resampled, *, relative: bool = False) -> Interval:

@@ -19,9 +19,9 @@ import numpy as np
 from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candidates, drawn_for
 from astro_galaxysd.classification.classifiers import Scorer, told_apart
 from astro_galaxysd.classification.curves import best_threshold
+from astro_galaxysd.classification.drawn import as_rows
 from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.images.codec import fit_size, read_images
 from astro_galaxysd.images.files import atomic_path, rehearse_path
 from astro_galaxysd.images.storage import read_table, write_table
 
@@ -241,8 +241,7 @@ class Study:
             seed = int(stream(self.setting.seed, f"{kind} {which}").integers(2**62))
             drawn = self.store.table(f"drawn-{kind}-{which}", lambda: draw(sources, number, seed))
             height, width = self.rows.images.shape[1:3]
-            images = fit_size(np.stack(read_images(drawn)), (height, width))
-            self._made[kind] = which, Rows(images, self._features(images), np.full(len(images), kind == "class"))
+            self._made[kind] = which, as_rows(drawn, (height, width), self._features, positive=kind == "class")
         return self._made[kind][1]
 
     def _scored(self, key: Key, evaluated: np.ndarray) -> np.ndarray:

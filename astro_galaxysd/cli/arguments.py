@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from astro_galaxysd.cli.classify import run_search, run_verdict
 from astro_galaxysd.cli.draw import run_augment, run_generate
 from astro_galaxysd.cli.judge import run_evaluate, run_sweep
 from astro_galaxysd.cli.plugins import run_plugins
 from astro_galaxysd.cli.survey import run_survey
 from astro_galaxysd.cli.train import run_pack, run_train
-from astro_galaxysd.cli.verdict import run_verdict
 
 __all__ = ["make_parser"]
 
@@ -61,6 +61,16 @@ to several ways to learn, with and without synthetic galaxies, and real ones tha
   galaxysd verdict survey.parquet --target merger --positives 10 50 --ratios 0.25 1 4 -o merger/
 
 An interrupted verdict goes on with the same command.
+"""
+_SEARCH = """\
+Rank a catalogue for a rare class, from a few labelled galaxies and synthetic ones with their votes. Writes the best
+candidates with calibrated probabilities, a sheet of them, and a page to look at them without knowing their scores.
+
+  galaxysd search survey.parquet --labelled known.parquet --target merger -o round1/
+  galaxysd search survey.parquet --labelled known.parquet --target merger --after round1/ -o round2/
+
+CATALOGUE is FITS or Parquet, read piece by piece, and needs images only. Answers that the page exports, saved as
+round1/vetting.csv, are the labels of the next round.
 """
 _SURVEY = """\
 Say what a survey's cutouts are: which can be read, their pixel scale, seeing, sizes, sky and noise, whether drawn
@@ -132,6 +142,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_sweep(commands)
     _add_verdict(commands)
+    _add_search(commands)
     _add_survey(commands)
     plugins = _command(commands, "plugins", "list what is installed, and what is broken and why", _PLUGINS)
     plugins.add_argument("--json", action="store_true", help="as JSON")
@@ -263,8 +274,6 @@ def _add_sweep(commands: Any) -> None:
 def _add_verdict(commands: Any) -> None:
     parser = _command(commands, "verdict", "say whether synthetic galaxies improve a classifier", _VERDICT)
     parser.add_argument("table", metavar="TABLE")
-    parser.add_argument("--target", required=True, help="the class: an answer, a label or a boolean column")
-    parser.add_argument("--against", help="the only other class (default: all galaxies that are not of the class)")
     parser.add_argument("--test", metavar="TABLE", help="galaxies to test on (default: two fifths of TABLE)")
     parser.add_argument("--positives", type=int, nargs="+", help="labelled galaxies of the class (default: 10 50)")
     parser.add_argument("--others", type=int, help="labelled galaxies that are not (default: 200)")
@@ -272,16 +281,42 @@ def _add_verdict(commands: Any) -> None:
     parser.add_argument("--runs", type=int, help="with other labelled galaxies each (default: 5)")
     parser.add_argument("--arms", nargs="+", help="ways to learn (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer labelled galaxies, ratios, runs and arms")
-    parser.add_argument("--training-steps", type=int, default=400, help="of the network (default: 400)")
+    _add_class(parser)
+    parser.add_argument("-o", "--out", help="folder of what is drawn and scored, and of the verdict")
+    parser.set_defaults(run=run_verdict)
+
+
+def _add_search(commands: Any) -> None:
+    parser = _command(commands, "search", "rank a catalogue for a rare class", _SEARCH)
+    parser.add_argument("catalogue", metavar="CATALOGUE")
+    parser.add_argument("--labelled", metavar="TABLE", required=True, help="galaxies whose class is known")
+    parser.add_argument("--budget", type=int, default=100, help="candidates to return (default: 100)")
+    parser.add_argument(
+        "--n-synthetic", type=int, help="synthetic galaxies to learn from too (default: by cross-validation)"
+    )
+    parser.add_argument(
+        "--classifier", default="linear", help="'linear', on what a vote reader knows, or 'network' (default: linear)"
+    )
+    parser.add_argument("--prevalence", type=float, help="share of the class in CATALOGUE (default: estimated)")
+    parser.add_argument("--after", metavar="FOLDER", action="append", help="an earlier round; may be repeated")
+    _add_class(parser)
+    parser.add_argument("-o", "--out", help="folder of the candidates, their sheet, and the page to look at them")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.set_defaults(run=run_search)
+
+
+def _add_class(parser: argparse.ArgumentParser) -> None:
+    """What a class is and how it is learnt."""
+    parser.add_argument("--target", required=True, help="the class: an answer, a label or a boolean column")
+    parser.add_argument("--against", help="the only other class (default: all galaxies that are not of the class)")
     parser.add_argument("--threshold", type=float, default=0.5, help="vote fraction of a member (default: 0.5)")
     parser.add_argument("--cut", type=float, help="vote fraction of the questions before it (default: as published)")
     parser.add_argument("--reader", default="choosing", help="vote reader, for features (default: choosing)")
+    parser.add_argument("--training-steps", type=int, default=400, help="of the network (default: 400)")
     parser.add_argument("--images", metavar="COLUMN", default="image", help="image column (default: image)")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     _add_drawing(parser)
     _add_conditions(parser)
-    parser.add_argument("-o", "--out", help="folder of what is drawn and scored, and of the verdict")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run_verdict)
 
 
 def _add_card(parser: Any) -> None:

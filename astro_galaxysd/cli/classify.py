@@ -1,14 +1,16 @@
-"""``galaxysd verdict``."""
+"""``galaxysd verdict`` and ``galaxysd search``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from astro_galaxysd.cli.inputs import read_json, read_named_table, use_threads
 from astro_galaxysd.errors import ConditionError
 
-__all__ = ["run_verdict"]
+__all__ = ["run_search", "run_verdict"]
 
 _NAMED = 5
 
@@ -19,13 +21,9 @@ def run_verdict(options: argparse.Namespace) -> int:
     from astro_galaxysd.reporting.verdicts import verdict_page
     from astro_galaxysd.verdict import VERDICT, augmentation_verdict
 
-    if not options.out:
-        raise ConditionError("no output named; give -o FOLDER, for example -o merger/")
-    use_threads(options.threads)
+    folder = _prepare(options, "merger/")
     found = augmentation_verdict(
         read_named_table(options.table),
-        target=options.target,
-        against=options.against,
         test=read_named_table(options.test) if options.test else None,
         positives=options.positives,
         others=options.others,
@@ -33,24 +31,8 @@ def run_verdict(options: argparse.Namespace) -> int:
         runs=options.runs,
         arms=options.arms,
         quick=options.quick,
-        training_steps=options.training_steps,
-        reader=options.reader,
-        weights=options.weights,
-        generator=options.generator,
-        steps=options.steps,
-        guidance=options.guidance,
-        images=options.images,
-        schema=options.schema,
-        labels=read_json(options.labels, "--labels") if options.labels else None,
-        label_column=options.label_column,
-        id_column=options.id_column,
-        threshold=options.threshold,
-        cut=options.cut,
-        out=options.out,
-        rng=options.seed,
-        progress=not options.no_progress,
+        **_shared(options),
     )
-    folder = Path(options.out)
     with atomic_path(folder / "verdict.ecsv", overwrite=True) as partial:
         found.table.write(partial, format="ascii.ecsv", overwrite=True)
     with atomic_path(folder / "verdict.html", overwrite=True) as partial:
@@ -59,8 +41,76 @@ def run_verdict(options: argparse.Namespace) -> int:
         at = f" at ratio {row['ratio']:g}" if row["ratio"] else ""
         gain = f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
         print(f"{row['positives']:>4} labelled  {row['arm'] + at:<34} {row['value']:.3f}  over real only {gain}")
-    for reason, names in found.table.meta[VERDICT]["excluded"].items():
-        print(f"left out, {reason}: {len(names)}, {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}")
+    _print_left_out((why, len(names), names) for why, names in found.table.meta[VERDICT]["excluded"].items())
     print(found.conclusion)
     print(f"verdict  {folder / 'verdict.html'}")
     return 0
+
+
+def run_search(options: argparse.Namespace) -> int:
+    """Rank, write candidates, sheet and page, print what may be expected of them."""
+    from astro_galaxysd.searching import PAGE, SEARCH, SHEET, search
+
+    folder = _prepare(options, "mergers/")
+    found = search(
+        options.catalogue,
+        labelled=read_named_table(options.labelled),
+        n_synthetic=options.n_synthetic,
+        budget=options.budget,
+        classifier=options.classifier,
+        prevalence=options.prevalence,
+        after=options.after or (),
+        overwrite=options.overwrite,
+        **_shared(options),
+    )
+    record = found.candidates.meta[SEARCH]
+    _print_left_out(
+        (why, rows["rows"], rows["named"]) for part in ("excluded", "left out") for why, rows in record[part].items()
+    )
+    tried = ", ".join(f"{value:.3f} at ratio {ratio}" for ratio, value in record["average precision by ratio"].items())
+    labelled = record["labelled"]
+    print(f"labelled  {labelled['of the class']} of the class, {labelled['others']} others")
+    print(f"synthetic  {record['synthetic']} (average precision of held-out labelled galaxies {tried})")
+    print(f"scored  {record['scored']}")
+    expected = found.expected
+    for name, told in zip(expected.__dataclass_fields__, vars(expected).values(), strict=True):
+        print(f"{name}  {told.value:.3g} ({told.low:.3g} to {told.high:.3g})")
+    print(f"candidates  {folder / SHEET}")
+    print(f"look at them  {folder / PAGE}; save its answers there as vetting.csv, then add --after {options.out}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace, example: str) -> Path:
+    if not options.out:
+        raise ConditionError(f"no output named; give -o FOLDER, for example -o {example}")
+    use_threads(options.threads)
+    return Path(options.out)
+
+
+def _shared(options: argparse.Namespace) -> dict[str, Any]:
+    """What both commands pass on as it is."""
+    return {
+        "target": options.target,
+        "against": options.against,
+        "training_steps": options.training_steps,
+        "reader": options.reader,
+        "weights": options.weights,
+        "generator": options.generator,
+        "steps": options.steps,
+        "guidance": options.guidance,
+        "images": options.images,
+        "schema": options.schema,
+        "labels": read_json(options.labels, "--labels") if options.labels else None,
+        "label_column": options.label_column,
+        "id_column": options.id_column,
+        "threshold": options.threshold,
+        "cut": options.cut,
+        "out": options.out,
+        "rng": options.seed,
+        "progress": not options.no_progress,
+    }
+
+
+def _print_left_out(reasons: Iterable[tuple[str, int, list[str]]]) -> None:
+    for why, number, names in reasons:
+        print(f"left out, {why}: {number}, {', '.join(names[:_NAMED])}{', ...' if number > _NAMED else ''}")

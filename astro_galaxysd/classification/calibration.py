@@ -1,0 +1,202 @@
+r"""From scores to probabilities, and from probabilities to what may be expected of a ranking.
+
+A logistic curve through scores of labelled galaxies that were not learnt from gives probabilities among galaxies that
+are as often of the class as the labelled ones (Platt 1999). A catalogue holds fewer: how many is estimated from its own
+scores (Saerens et al. 2002), or given. Labelled galaxies are resampled to see how far all this can be relied on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from astro_galaxysd.classification.intervals import Interval, resample_counts
+from astro_galaxysd.errors import ConditionError
+
+__all__ = ["RESAMPLES", "Calibration", "Expected", "calibrate", "expect"]
+
+RESAMPLES = 200
+_PERCENTILES = (2.5, 97.5)
+_EDGE = 1e-6  # scores are kept this far from 0 and 1
+_ROUNDS, _ENOUGH = 100, 1e-8
+_BINS = 400  # of a catalogue's scores, for the resamples
+_WEAK = 1e-2  # pull of the slope to 0, so that scores that part the labelled galaxies wholly give a curve
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic curve in the logarithm of a score's odds.
+
+    Parameters
+    ----------
+    slope, offset : float
+    share : float
+        Of the class among the galaxies the curve was laid through.
+    """
+
+    slope: float
+    offset: float
+    share: float
+
+    def probabilities(self, scores: np.ndarray, prevalence: float | None = None) -> np.ndarray:
+        """Probability of the class, shape (N,).
+
+        Parameters
+        ----------
+        scores : ndarray, shape (N,)
+            In [0, 1].
+        prevalence : float, optional
+            Share of the class among these galaxies; by default that of the labelled ones.
+        """
+        odds = self.slope * _log_odds(scores) + self.offset
+        if prevalence is not None:
+            odds = odds + _log_odds(prevalence) - _log_odds(self.share)
+        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
+
+    def prevalence(self, scores: np.ndarray, counts: np.ndarray | None = None) -> float:
+        """Share of the class among galaxies that were drawn from the same two classes in another mixture.
+
+        Parameters
+        ----------
+        scores : ndarray, shape (N,)
+        counts : ndarray, shape (N,), optional
+            How often each occurs.
+        """
+        share = self.share
+        for _ in range(_ROUNDS):
+            before, share = share, float(np.average(self.probabilities(scores, share), weights=counts))
+            if abs(share - before) < _ENOUGH:
+                break
+        return share
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of a ranking.
+
+    Parameters
+    ----------
+    prevalence, found, purity, completeness : Interval
+        Share of the class in the catalogue; galaxies of the class among those returned, their share there, and their
+        share of all of the class.
+    """
+
+    prevalence: Interval
+    found: Interval
+    purity: Interval
+    completeness: Interval
+
+
+def calibrate(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray | None = None) -> Calibration:
+    """Lay the curve.
+
+    Parameters
+    ----------
+    positive : ndarray, shape (N,), bool
+    scores : ndarray, shape (N,)
+        In [0, 1], of galaxies that were not learnt from.
+    counts : ndarray, shape (N,), optional
+        How often each counts.
+
+    Raises
+    ------
+    ConditionError
+        If all galaxies are of one class.
+    """
+    positive = np.asarray(positive, dtype=bool)
+    counts = np.ones(len(positive)) if counts is None else np.asarray(counts, dtype=float)
+    of_class, others = float(counts[positive].sum()), float(counts[~positive].sum())
+    if not of_class or not others:
+        raise ConditionError(f"{of_class:g} of {of_class + others:g} galaxies are of the class; both kinds are needed")
+    # Platt's targets: what a galaxy more of each kind would have said
+    wanted = np.where(positive, (of_class + 1) / (of_class + 2), 1 / (others + 2))
+    x = np.column_stack([_log_odds(scores), np.ones(len(scores))])
+    share = of_class / (of_class + others)
+    curve = np.array([1.0, 0.0])
+    pull = np.diag([_WEAK, 0.0])
+    for _ in range(_ROUNDS):  # Newton's steps, halved where they lead too far
+        told = 1 / (1 + np.exp(-np.clip(x @ curve, -700, 700)))
+        slope = x.T @ (counts * (told - wanted)) + pull @ curve
+        bend = (x * (counts * told * (1 - told))[:, None]).T @ x + pull + 1e-9 * np.eye(2)
+        step = np.linalg.solve(bend, slope)
+        curve = curve - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < _ENOUGH:
+            break
+    return Calibration(max(float(curve[0]), 0.0), float(curve[1]), share)
+
+
+def expect(
+    positive: np.ndarray,
+    known: np.ndarray,
+    returned: np.ndarray,
+    others: np.ndarray,
+    *,
+    prevalence: float | None = None,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Expected:
+    """Say what a ranking holds.
+
+    Parameters
+    ----------
+    positive, known : ndarray, shape (L,)
+        Labelled galaxies: whether they are of the class, and scores as `calibrate` takes them.
+    returned, others : ndarray, shape (K,) and (M,)
+        Scores of the catalogue's galaxies that are returned, and of all others.
+    prevalence : float, optional
+        Share of the class in the catalogue, where it is known.
+    rng : Generator
+        Resamples labelled galaxies within their class, and draws who is of the class.
+    resamples : int
+    """
+    centres, sizes = _binned(others)
+    told = _told(calibrate(positive, known), returned, centres, sizes, prevalence)
+    drawn = [
+        _told(calibrate(positive, known, counts), returned, centres, sizes, prevalence, rng)
+        for counts in resample_counts(positive, resamples, rng)
+    ]
+
+    def interval(name: str) -> Interval:
+        low, high = np.percentile([one[name] for one in drawn], _PERCENTILES)
+        return Interval(told[name], float(low), float(high))
+
+    return Expected(*(interval(name) for name in ("prevalence", "found", "purity", "completeness")))
+
+
+def _told(
+    calibration: Calibration,
+    returned: np.ndarray,
+    centres: np.ndarray,
+    sizes: np.ndarray,
+    prevalence: float | None,
+    rng: np.random.Generator | None = None,
+) -> dict[str, float]:
+    """Figures that follow from a curve; with `rng`, of one draw of who is of the class."""
+    scores = np.concatenate([returned, centres])
+    counts = np.concatenate([np.ones(len(returned)), sizes])
+    share = calibration.prevalence(scores, counts) if prevalence is None else prevalence
+    among, rest = (calibration.probabilities(some, share) for some in (returned, centres))
+    found, missed = float(among.sum()), float((rest * sizes).sum())
+    if rng is not None:
+        found = float((rng.random(len(among)) < among).sum())
+        missed = float(rng.binomial(sizes.astype(int), rest).sum())
+    return {
+        "prevalence": share,
+        "found": found,
+        "purity": found / max(1, len(returned)),
+        "completeness": found / max(found + missed, _EDGE),
+    }
+
+
+def _binned(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that stand for all, and how many each stands for."""
+    if not len(scores):
+        return np.zeros(0), np.zeros(0)
+    parts = np.array_split(np.sort(scores), min(_BINS, len(scores)))
+    return np.array([part.mean() for part in parts]), np.array([float(len(part)) for part in parts])
+
+
+def _log_odds(shares: np.ndarray | float) -> np.ndarray:
+    inside = np.clip(shares, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(inside) - np.log1p(-inside))

@@ -1,0 +1,129 @@
+"""A catalogue, piece by piece: a table or file in, rows with images out; what can't be used is counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astro_galaxysd.conditions.columns import find_id_column, is_synthetic, texts
+from astro_galaxysd.errors import ImageError, NoRealRowsError
+from astro_galaxysd.evaluation.memory import digests
+from astro_galaxysd.images.codec import fit_size, read_images
+from astro_galaxysd.images.sources import image_items
+from astro_galaxysd.images.streaming import read_pieces, table_length
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["ROW", "Pieces"]
+
+#: Column of a row's number in the catalogue, from 0.
+ROW = "search_row"
+_ROWS = 512
+_NAMED = 5
+
+
+class Pieces:
+    """The galaxies of a catalogue.
+
+    Parameters
+    ----------
+    source : Table or path
+        A file is read piece by piece.
+    images : str
+        Image column.
+    id_column : str or None
+        As `astro_galaxysd.plan_augmentation`.
+    size : tuple of int
+        (height, width) that all images are brought to.
+
+    Attributes
+    ----------
+    left_out : dict of str to dict
+        By reason: ``rows``, how many, and ``named``, the first of them.
+
+    Raises
+    ------
+    ConditionError, UnknownNameError
+        If there is no such file, it is damaged, or has no column of images.
+    NoRealRowsError
+        If it has no row.
+    """
+
+    def __init__(
+        self, source: Table | str | os.PathLike[str], *, images: str, id_column: str | None, size: tuple[int, int]
+    ) -> None:
+        self._source, self._images, self._size = source, images, size
+        self.left_out: dict[str, dict[str, Any]] = {}
+        first = next(read_pieces(source, rows=1), None)
+        if first is None:
+            raise NoRealRowsError("the catalogue has no row; give one with images of unlabelled galaxies")
+        image_items(first, images)
+        self._ids = find_id_column(first, id_column)
+
+    def names(self, rows: Table) -> list[str]:
+        """Ids of some rows, or their numbers in the catalogue where it has none."""
+        ids = [None] * len(rows) if self._ids is None else texts(rows[self._ids])
+        return [name or str(row) for name, row in zip(ids, rows[ROW].tolist(), strict=True)]
+
+    def unknown(
+        self, names: Iterable[str], known: Iterable[np.ndarray], *, progress: bool
+    ) -> Iterator[tuple[Table, np.ndarray]]:
+        """Galaxies that are not known: rows with a column `ROW`, and their images, shape (N, H, W, 3), uint8.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Ids of those that are known; compared where the catalogue has ids.
+        known : iterable of ndarray, each shape (N, H, W, 3), uint8
+            Their images: what has the same pixels is known.
+        progress : bool
+            Whether to show a bar.
+        """
+        from tqdm import tqdm
+
+        ids = set(names) if self._ids is not None else set()
+        same = {digest for some in known for digest in digests(some)}
+        self.left_out.clear()
+        at = 0
+        with tqdm(total=table_length(self._source), unit="galaxy", disable=not progress) as bar:
+            for rows in read_pieces(self._source, rows=_ROWS):
+                rows[ROW] = np.arange(at, at + len(rows))
+                at += len(rows)
+                fresh, images = self._fresh(rows, ids, same)
+                if fresh:
+                    yield rows[fresh], np.stack(images)
+                bar.update(len(rows))
+
+    def _fresh(self, rows: Table, ids: set[str], same: set[bytes]) -> tuple[list[int], list[np.ndarray]]:
+        """Which of a piece's rows can be scored and are not known, and their images."""
+        items, made_up = image_items(rows, self._images), is_synthetic(rows)
+        fresh, images = [], []
+        for row, name in enumerate(self.names(rows)):
+            image = None if items[row] is None or items[row] is np.ma.masked else self._image(items[row])
+            if made_up[row]:
+                self._leave_out("synthetic", name)
+            elif image is None:
+                self._leave_out("no image that can be read", name)
+            elif name in ids or digests(image[np.newaxis])[0] in same:
+                self._leave_out("labelled or looked at before", name)
+            else:
+                fresh.append(row)
+                images.append(image)
+        return fresh, images
+
+    def _image(self, item: Any) -> np.ndarray | None:
+        try:
+            (image,) = read_images([item])
+        except ImageError:
+            return None
+        return np.asarray(fit_size(image[np.newaxis], self._size)[0])
+
+    def _leave_out(self, reason: str, name: str) -> None:
+        counted = self.left_out.setdefault(reason, {"rows": 0, "named": []})
+        counted["rows"] += 1
+        if len(counted["named"]) < _NAMED:
+            counted["named"].append(name)
