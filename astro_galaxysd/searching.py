@@ -36,6 +36,7 @@ from astro_galaxysd.images.provenance import json_ready, run_record
 from astro_galaxysd.images.sheet import contact_sheet
 from astro_galaxysd.images.storage import write_table
 from astro_galaxysd.reporting.vetting import write_vetting_page
+from astro_galaxysd.seen import count_target, weight_folders
 from astro_galaxysd.vetted import CANDIDATES, NAME, Vetted, read_vetted
 
 if TYPE_CHECKING:
@@ -231,6 +232,9 @@ def search(
         "scored": ranking.scored,
         "left out": pieces.left_out,
         "excluded": known.excluded,
+        "seen by the weights, of the class": count_target(
+            next(iter(weight_folders([(os.fspath(weights), "")]).values())), known.target
+        ),
         "expected": {name: interval._asdict() for name, interval in vars(expected).items()},
     }  # fmt: skip
     best.meta[SEARCH] = json_ready(record)

@@ -23,6 +23,7 @@ from astro_galaxysd.images.provenance import WEIGHTS, WEIGHTS_REVISION
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from astro_galaxysd.conditions.targets import Target
     from astro_galaxysd.evaluation.scoring import Sets
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "count_copies",
     "count_rows",
     "count_seen",
+    "count_target",
     "judge_folders",
     "weight_folders",
     "weights_of",
@@ -147,6 +149,30 @@ def count_rows(folder: Path | None, ids: Sequence[str]) -> int | None:
         return None
     try:
         return int(trained_on(folder, ids).sum())
+    except WeightsError:
+        return None
+
+
+def count_target(folder: Path | None, target: Target) -> int | None:
+    """Count the galaxies of a class that weights learnt from, whoever's they were.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Of the weights; None where it is not known.
+    target : Target
+
+    Returns
+    -------
+    int or None
+        None where the class is no answer of the tree, or the folder doesn't say.
+    """
+    from astro_galaxysd.learning.trainingids import count_learnt
+
+    if folder is None or target.answer is None:
+        return None
+    try:
+        return count_learnt(folder, target.answer.key)
     except WeightsError:
         return None
 

@@ -35,7 +35,7 @@ from astro_galaxysd.conditions.tree import INDEX, Answer
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
 from astro_galaxysd.images.provenance import json_ready, run_record
-from astro_galaxysd.seen import count_rows, weight_folders
+from astro_galaxysd.seen import count_rows, count_target, weight_folders
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -330,14 +330,15 @@ def _digest(galaxies: Sequence[Labelled]) -> str:
 
 
 def _seen(galaxies: Sequence[Labelled], weights: str | os.PathLike[str]) -> dict[str, int | None]:
-    """Labelled galaxies that the weights have seen: of the class, and others; None where that is not known."""
+    """Galaxies that the weights have seen: of these, those of the class and others; of the class, all."""
     folder = next(iter(weight_folders([(os.fspath(weights), "")]).values()))
     identified = all(one.identified for one in galaxies)
     names = np.array([name for one in galaxies for name in one.names])
     positive = np.concatenate([one.positive for one in galaxies])
     return {
-        told: count_rows(folder, names[kind].tolist()) if identified else None
-        for told, kind in (("of the class", positive), ("others", ~positive))
+        "of the class": count_rows(folder, names[positive].tolist()) if identified else None,
+        "others": count_rows(folder, names[~positive].tolist()) if identified else None,
+        "of the class, whoever's": count_target(folder, galaxies[0].target),
     }
 
 
@@ -392,6 +393,9 @@ def _conclude(
             "outcomes": {str(number): outcome for number, outcome in outcomes.items()},
         }
     )
+    known = seen["of the class, whoever's"]
+    told = f"{known:,} galaxies of the class" if known is not None else "a number of galaxies of the class not known"
+    sentences.append(f"The weights were trained on {told}.")
     return Verdict(" ".join(sentences), outcomes, table)
 
 

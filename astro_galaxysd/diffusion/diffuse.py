@@ -36,7 +36,12 @@ from astro_galaxysd.diffusion.tokenizer import build_tokenizer
 from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.learning.engine import Engine
 from astro_galaxysd.learning.runs import TrainingRun
-from astro_galaxysd.learning.trainingids import IDS, write_training_ids
+from astro_galaxysd.learning.trainingids import (
+    IDS,
+    LEARNT_ANSWERS,
+    write_learnt_answers,
+    write_training_ids,
+)
 from astro_galaxysd.learning.trainingset import TrainingSet
 
 __all__ = [
@@ -51,7 +56,7 @@ __all__ = [
 ]
 
 #: In a run's folder: hashes of the ids of the rows that the weights it began with were trained on, if they say which.
-BASE_IDS = "base_ids.txt"
+BASE_IDS, BASE_ANSWERS = "base_ids.txt", "base_answers.csv"
 
 
 def alphas_cumprod(scheduler: dict[str, Any]) -> torch.Tensor:
@@ -214,9 +219,10 @@ class ConditionedRun(TrainingRun):
         super().write_records()
         if self.checkpoint.exists():
             return
-        (self.folder / BASE_IDS).unlink(missing_ok=True)  # of another run in this folder
-        if self.origin is not None and (self.origin / IDS).is_file():
-            shutil.copyfile(self.origin / IDS, self.folder / BASE_IDS)
+        for name, copy in ((IDS, BASE_IDS), (LEARNT_ANSWERS, BASE_ANSWERS)):
+            (self.folder / copy).unlink(missing_ok=True)  # of another run in this folder
+            if self.origin is not None and (self.origin / name).is_file():
+                shutil.copyfile(self.origin / name, self.folder / copy)
 
     def export(self, folder: Path) -> None:
         """Write the complete weights, and which rows they and those they began with learnt from; ends the training.
@@ -228,7 +234,11 @@ class ConditionedRun(TrainingRun):
         """
         save_components(self.components(), folder)
         before = self.folder / BASE_IDS
-        write_training_ids(folder, self.data.ids, before.read_text().split() if before.is_file() else ())
+        known = before.read_text().split() if before.is_file() else []
+        write_training_ids(folder, self.data.ids, known)
+        write_learnt_answers(
+            folder, self.data.ids, self.data.fractions, hashes=known, answers=self.folder / BASE_ANSWERS
+        )
 
     @property
     def sampling(self) -> dict[str, Any]:

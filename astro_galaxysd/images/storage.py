@@ -8,6 +8,7 @@ descriptions, meta, mixin columns. Values below a mask, table indices and a colu
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from astro_galaxysd.images.files import atomic_folder, atomic_path
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["FORMATS", "read_table", "rehearse_writing", "without_suffix", "write_table"]
+__all__ = ["FORMATS", "locate_table", "read_table", "reading", "rehearse_writing", "without_suffix", "write_table"]
 
 #: Formats and the suffixes that mean them; a name without a suffix is a folder.
 FORMATS = {"fits": (".fits", ".fits.gz", ".fit", ".fit.gz"), "parquet": (".parquet", ".pq"), "folder": ("",)}
@@ -156,12 +157,9 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     UnknownNameError
         If the table lacks one of `columns`.
     """
-    target = Path(path)
-    if not target.exists():
-        raise ConditionError(f"there is no table at {str(target)!r}; check the path")
-    chosen = "folder" if target.is_dir() else _format_of(target)
-    try:
-        if chosen == "folder" and target.is_dir():
+    target, chosen = locate_table(path)
+    with reading(target):
+        if chosen == "folder":
             from astro_galaxysd.images.storage_folder import read_folder
 
             return read_folder(target, columns)
@@ -169,17 +167,47 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
             from astro_galaxysd.images.storage_fits import read_fits
 
             return read_fits(target, columns)
-        if chosen == "parquet":
-            from astro_galaxysd.images.storage_parquet import read_parquet
+        from astro_galaxysd.images.storage_parquet import read_parquet
 
-            return read_parquet(target, columns)
+        return read_parquet(target, columns)
+
+
+def locate_table(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """Path of a table that is there, and its format, one of `FORMATS`.
+
+    Raises
+    ------
+    ConditionError
+        If nothing is there, or the suffix means no format.
+    """
+    target = Path(path)
+    if not target.exists():
+        raise ConditionError(f"there is no table at {str(target)!r}; check the path")
+    if target.is_dir():
+        return target, "folder"
+    chosen = _format_of(target)
+    if chosen not in FORMATS or chosen == "folder":
+        raise ConditionError(
+            f"can't tell a table format from {str(target)!r}; known are .fits, .fits.gz, .parquet, folders"
+        )
+    return target, chosen
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Make what goes wrong with a damaged file in the block an error that names the file.
+
+    Raises
+    ------
+    ConditionError
+        In place of the errors that files cause; those of this package pass.
+    """
+    try:
+        yield
     except GalaxySDError:
         raise
-    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise ConditionError(f"can't read {str(target)!r}: {error}; the file is damaged or incomplete") from error
-    raise ConditionError(
-        f"can't tell a table format from {str(target)!r}; known are .fits, .fits.gz, .parquet, folders"
-    )
+    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error) as error:
+        raise ConditionError(f"can't read {str(path)!r}: {error}; the file is damaged or incomplete") from error
 
 
 def _format_of(path: Path) -> str:

@@ -24,7 +24,7 @@ from astro_galaxysd.images.storage_values import StoredColumn, decode_values, en
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["KEY", "assemble", "disassemble", "is_ours", "wanted_columns"]
+__all__ = ["KEY", "assemble", "disassemble", "is_ours", "wanted_columns", "wanted_names"]
 
 #: Name of the description in a file: Parquet schema metadata, FITS extension.
 KEY = "astro_galaxysd"
@@ -128,6 +128,20 @@ def wanted_columns(description: Mapping[str, Any], columns: Sequence[str] | None
             raise UnknownNameError("column", name, names)
         wanted |= parts.get(name, {name})
     return [name for name in stored if name in wanted]
+
+
+def wanted_names(names: Sequence[str], columns: Sequence[str] | None) -> list[str]:
+    """Those of a table's column names `names` that are in `columns` (all: None), in the order of the table.
+
+    Raises
+    ------
+    UnknownNameError
+        If one of `columns` is not there.
+    """
+    for name in columns or ():
+        if name not in names:
+            raise UnknownNameError("column", name, names)
+    return [name for name in names if columns is None or name in columns]
 
 
 def is_ours(description: Any, names: Sequence[str]) -> bool:

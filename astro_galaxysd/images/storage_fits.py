@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.images.storage_columns import (
     assemble,
     disassemble,
     is_ours,
     wanted_columns,
+    wanted_names,
 )
 from astro_galaxysd.images.storage_masks import MASK_COLUMN, pack_nulls, packed_width, unpack_nulls
 from astro_galaxysd.images.storage_values import StoredColumn
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.table import Table
 
-__all__ = ["read_fits", "write_fits"]
+__all__ = ["HEAPED", "find_table", "open_fits", "read_fits", "read_hdu", "strict", "write_fits"]
 
 DESCRIPTION = "GALAXYSD"
 #: FITS format and the dtype it is stored with; FITS has neither signed bytes nor half floats.
@@ -46,6 +48,8 @@ _FORMATS = {
 _OFFSETS = {"u2": 2**15, "u4": 2**31, "u8": 2**63}
 #: Above this many bytes the heap needs 64-bit descriptors.
 _HEAP_LIMIT = 2**31 - 1
+#: Format of a column of variable-length arrays, whose values lie in the heap; the group is the format of an element.
+HEAPED = re.compile(r"\d*[PQ]([A-Z])")
 
 
 def write_fits(table: Table, path: Path) -> None:
@@ -63,17 +67,42 @@ def read_fits(path: Path, columns: Sequence[str] | None = None) -> Table:
     columns : sequence of str, optional
         Only these columns.
     """
+    with strict(path):
+        with open_fits(path, character_as_bytes=True) as hdus:
+            hdu, description = find_table(hdus, path)
+            if description is not None:
+                return read_hdu(hdu, description, columns)
+        with open_fits(path) as hdus:
+            return read_hdu(find_table(hdus, path)[0], None, columns)
+
+
+def find_table(hdus: fits.HDUList, path: Path) -> tuple[Any, dict[str, Any] | None]:
+    """Find the table of an open file; the description is None where another program wrote it.
+
+    Raises
+    ------
+    ConditionError
+        If there is no table.
+    """
     from astropy.io import fits
 
-    with _opened(path, character_as_bytes=True) as hdus:
-        description = _description(hdus)
-        table_hdu = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
-        if table_hdu is None:
-            raise ConditionError(f"{str(path)!r} holds no table; for images, pass the HDUs themselves as images")
-        names = [name for name in table_hdu.columns.names if name != MASK_COLUMN]
-        if is_ours(description, names):
-            return _read_ours(table_hdu, description, columns)
-    return _read_foreign(path, columns)
+    hdu = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
+    if hdu is None:
+        raise ConditionError(f"{str(path)!r} holds no table; for images, pass the HDUs themselves as images")
+    description = _description(hdus)
+    ours = is_ours(description, [name for name in hdu.columns.names if name != MASK_COLUMN])
+    return hdu, description if ours else None
+
+
+def read_hdu(hdu: Any, description: dict[str, Any] | None, columns: Sequence[str] | None = None) -> Table:
+    """Read the HDU that `find_table` found; with a description it must have been opened with texts as bytes.
+
+    Raises
+    ------
+    UnknownNameError
+        If the table has no such column.
+    """
+    return _read_foreign(hdu, columns) if description is None else _read_ours(hdu, description, columns)
 
 
 def _hdus(table: Table) -> fits.HDUList:
@@ -110,19 +139,36 @@ def _any_names() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, **options: Any) -> Iterator[fits.HDUList]:
-    """Open a file so that a truncated one is an error: astropy warns, or takes it for a shorter one."""
-    from astropy.io import fits
+def strict(path: Path) -> Iterator[None]:
+    """Make a truncated file an error: astropy warns, or takes it for a shorter one. Filters of warnings change inside.
+
+    Raises
+    ------
+    ConditionError
+        If the file is truncated.
+    """
     from astropy.utils.exceptions import AstropyUserWarning
 
-    source: Any = io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path
     with _any_names():
         warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
         try:
-            with fits.open(source, memmap=False, **options) as hdus:
-                yield hdus
+            yield
         except AstropyUserWarning as error:
             raise ConditionError(f"can't read {str(path)!r}: {error}; the file is damaged or incomplete") from error
+
+
+def open_fits(path: Path, **options: Any) -> fits.HDUList:
+    """Open a file and look at all its headers; a name that ends in .gz is unpacked in memory."""
+    from astropy.io import fits
+
+    source: Any = io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix.lower() == ".gz" else path
+    hdus = fits.open(source, memmap=False, **options)
+    try:
+        len(hdus)
+    except BaseException:
+        hdus.close()
+        raise
+    return hdus
 
 
 def _read_ours(hdu: Any, description: dict[str, Any], columns: Sequence[str] | None) -> Table:
@@ -142,19 +188,13 @@ def _read_ours(hdu: Any, description: dict[str, Any], columns: Sequence[str] | N
     return assemble(description, stored)
 
 
-def _read_foreign(path: Path, columns: Sequence[str] | None) -> Table:
-    """Read the first table: texts as str, numbers in native byte order."""
-    from astropy.io import fits
+def _read_foreign(hdu: Any, columns: Sequence[str] | None) -> Table:
+    """Read a table of another program: texts as str, numbers in native byte order."""
     from astropy.table import Table
 
-    with _opened(path) as hdus:
-        table = Table.read(next(hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)))
+    table = Table.read(hdu)
     table.convert_bytestring_to_unicode()
-    for name in columns or ():
-        if name not in table.colnames:
-            raise UnknownNameError("column", name, table.colnames)
-    if columns is not None:
-        table.keep_columns(list(columns))
+    table.keep_columns(wanted_names(table.colnames, columns))
     for name in table.colnames:
         dtype = getattr(table[name], "dtype", None)
         if dtype is not None and not dtype.isnative and dtype.names is None:
@@ -255,7 +295,7 @@ def _values(hdu: Any, number: int, kind: str) -> np.ndarray:
     if kind == "numbers":
         array = np.asarray(values)
         return array.astype(array.dtype.newbyteorder("="))
-    if hdu.columns[number].format[0] not in "PQ" and "P" not in hdu.columns[number].format:
+    if not HEAPED.match(hdu.columns[number].format):
         return object_array([bytes(text).decode("ascii") for text in np.asarray(values)])
     blobs = [np.asarray(blob, np.uint8).tobytes() for blob in values]
     return object_array([blob.decode() for blob in blobs] if kind == "texts" else blobs)

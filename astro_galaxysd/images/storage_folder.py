@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.encoded import Encoding, decode_image, encode_image
 from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.images.storage_columns import (
@@ -28,6 +28,7 @@ from astro_galaxysd.images.storage_columns import (
     disassemble,
     is_ours,
     wanted_columns,
+    wanted_names,
 )
 from astro_galaxysd.images.storage_masks import pack_nulls, unpack_nulls
 from astro_galaxysd.images.storage_parquet import is_image_stack
@@ -36,7 +37,7 @@ from astro_galaxysd.images.storage_values import StoredColumn
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["is_table_folder", "read_folder", "write_folder"]
+__all__ = ["count_folder", "is_table_folder", "read_folder", "write_folder"]
 
 TABLE, DESCRIPTION, MASKS = "table.ecsv", "description.json", "masks.npy"
 _SUFFIXES = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"))
@@ -79,11 +80,10 @@ def read_folder(folder: Path, columns: Sequence[str] | None = None) -> Table:
     UnknownNameError
         If a column isn't there.
     """
-    if not (folder / TABLE).is_file():
-        raise ConditionError(f"the folder {str(folder)!r} holds no {TABLE}; give a folder that write_table made")
-    visible = _read_ecsv(folder / TABLE)
+    visible = _read_ecsv(folder)
     if not (folder / DESCRIPTION).is_file():
-        return _select(visible, columns)
+        visible.keep_columns(wanted_names(visible.colnames, columns))
+        return visible
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     if not is_ours(description, visible.colnames) or description["rows"] != len(visible):
         raise ConditionError(
@@ -105,18 +105,24 @@ def read_folder(folder: Path, columns: Sequence[str] | None = None) -> Table:
     return assemble(description, stored)
 
 
-def _read_ecsv(path: Path) -> Table:
+def count_folder(folder: Path) -> int:
+    """Count the rows without a look at the image files.
+
+    Raises
+    ------
+    ConditionError
+        If there is no table in the folder.
+    """
+    return len(_read_ecsv(folder))
+
+
+def _read_ecsv(folder: Path) -> Table:
     from astropy.table import Table
 
-    text = path.read_text(encoding="utf-8")
+    if not (folder / TABLE).is_file():
+        raise ConditionError(f"the folder {str(folder)!r} holds no {TABLE}; give a folder that write_table made")
+    text = (folder / TABLE).read_text(encoding="utf-8")
     return Table.read(text, format="ascii.ecsv") if text.strip() else Table()
-
-
-def _select(table: Table, columns: Sequence[str] | None) -> Table:
-    for name in columns or ():
-        if name not in table.colnames:
-            raise UnknownNameError("column", name, table.colnames)
-    return table if columns is None else table[list(columns)]
 
 
 def _read_nulls(folder: Path, description: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from astro_galaxysd.images.storage_columns import (
     disassemble,
     is_ours,
     wanted_columns,
+    wanted_names,
 )
 from astro_galaxysd.images.storage_masks import MASK_COLUMN, pack_nulls, packed_width, unpack_nulls
 from astro_galaxysd.images.storage_values import StoredColumn
@@ -30,7 +31,7 @@ from astro_galaxysd.images.storage_values import StoredColumn
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["is_image_stack", "read_parquet", "write_parquet"]
+__all__ = ["is_image_stack", "open_parquet", "read_parquet", "stored_names", "table_from_stored", "write_parquet"]
 
 #: Uncompressed bytes of a row group: big enough to compress, small enough to read one at a time.
 _GROUP_BYTES = 128 * 2**20
@@ -77,18 +78,53 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Table:
     MissingDependencyError
         If pyarrow isn't installed.
     """
+    with open_parquet(path) as file:
+        names, description = stored_names(file, columns)
+        # Arrow also reads a column "a.b" where "a" is asked for.
+        arrow = file.read(columns=names).select(names)
+    return table_from_arrow(arrow) if description is None else table_from_stored(arrow, description)
+
+
+def open_parquet(path: Path, **options: Any) -> Any:
+    """Open a `pyarrow.parquet.ParquetFile`.
+
+    Raises
+    ------
+    MissingDependencyError
+        If pyarrow isn't installed.
+    """
     _, pq = _arrow()
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        description = _description(schema.metadata)
-        if not is_ours(description, [name for name in schema.names if name != MASK_COLUMN]):
-            return table_from_arrow(file, columns)
-        names = wanted_columns(description, columns)
-        entries = [entry for entry in description["columns"] if entry["name"] in names]
-        masks = [MASK_COLUMN] if any(_masked_inside(entry) for entry in entries) else []
-        arrow = file.read(columns=[entry["stored"] for entry in entries] + masks)
+    return pq.ParquetFile(path, **options)
+
+
+def stored_names(file: Any, columns: Sequence[str] | None) -> tuple[list[str], dict[str, Any] | None]:
+    """Names in an open file of what the table's columns `columns` (all: None) are stored in, and its description.
+
+    The description is None where another program wrote the file.
+
+    Raises
+    ------
+    UnknownNameError
+        If the table has no such column.
+    """
+    schema = file.schema_arrow
+    description = _description(schema.metadata)
+    if not is_ours(description, [name for name in schema.names if name != MASK_COLUMN]):
+        return wanted_names(schema.names, columns), None
+    names = wanted_columns(description, columns)
+    entries = [entry for entry in description["columns"] if entry["name"] in names]
+    masks = [MASK_COLUMN] if any(_masked_inside(entry) for entry in entries) else []
+    return [entry["stored"] for entry in entries] + masks, description
+
+
+def table_from_stored(arrow: Any, description: dict[str, Any], first: int = 0) -> Table:
+    """Make the table of the columns `stored_names` that were read; messages count rows from `first`."""
     nulls = _nulls_inside(arrow, description)
-    stored = [_stored_column(arrow.column(entry["stored"]), entry, nulls.get(entry["name"])) for entry in entries]
+    stored = [
+        _stored_column(arrow.column(entry["stored"]), entry, nulls.get(entry["name"]), first)
+        for entry in description["columns"]
+        if entry["stored"] in arrow.column_names
+    ]
     return assemble(description, stored)
 
 
@@ -155,7 +191,7 @@ def _number_array(pa: Any, column: StoredColumn) -> Any:
     return lists
 
 
-def _stored_column(arrow: Any, entry: dict[str, Any], inside: np.ndarray | None) -> StoredColumn:
+def _stored_column(arrow: Any, entry: dict[str, Any], inside: np.ndarray | None, first: int) -> StoredColumn:
     """Undo `_arrow_array`; `arrow` is a chunked array."""
     nulls = inside
     if entry["nulls"] is not None and nulls is None:
@@ -164,12 +200,12 @@ def _stored_column(arrow: Any, entry: dict[str, Any], inside: np.ndarray | None)
         blank = "" if entry["kind"] == "texts" else None
         items = [blank if item is None else item for item in arrow.to_pylist()]
         return StoredColumn(entry["name"], entry["kind"], object_array(items), nulls)
-    return StoredColumn(entry["name"], "numbers", _number_values(arrow, entry), nulls)
+    return StoredColumn(entry["name"], "numbers", _number_values(arrow, entry, first), nulls)
 
 
-def _number_values(arrow: Any, entry: dict[str, Any]) -> np.ndarray:
+def _number_values(arrow: Any, entry: dict[str, Any], first: int) -> np.ndarray:
     if entry["png"]:
-        images = [decode_image(data, f"row {row}") for row, data in enumerate(arrow.to_pylist())]
+        images = [decode_image(data, f"row {row}") for row, data in enumerate(arrow.to_pylist(), start=first)]
         return np.stack(images) if images else np.empty((0, *entry["shape"]), np.uint8)
     dtype = np.dtype(entry["dtype"])
     import pyarrow as pa

@@ -1,25 +1,36 @@
-"""Which rows weights were trained on: hashes of ids in a file beside them.
+"""Which rows weights were trained on: hashes of ids in a file beside them, and how many had each answer in another.
 
-In: ids of rows; hashes of others. Out: ``training_ids.txt``, a hash a line; whether given rows are among them. Nothing
-but hashes is kept: ids of rows that are not public stay so.
+In: ids and votes of rows; hashes of others. Out: ``training_ids.txt``, a hash a line; whether given rows are among
+them; ``training_answers.csv``. Nothing but hashes and counts is kept: ids of rows that are not public stay so.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from astro_galaxysd.conditions.seeds import id_text
+from astro_galaxysd.conditions.selection import Selection
+from astro_galaxysd.conditions.tree import ANSWERS
 from astro_galaxysd.errors import TrainingError, WeightsError
 
-__all__ = ["IDS", "check_teacher", "trained_on", "write_training_ids"]
+__all__ = [
+    "IDS",
+    "LEARNT_ANSWERS",
+    "check_teacher",
+    "count_learnt",
+    "trained_on",
+    "write_learnt_answers",
+    "write_training_ids",
+]
 
-#: Name of the file.
-IDS = "training_ids.txt"
+#: Names of the files. What is no .json or .txt is no part of a folder's revision: counts change nothing that is drawn.
+IDS, LEARNT_ANSWERS = "training_ids.txt", "training_answers.csv"
 _DIGITS = 16
 
 
@@ -71,6 +82,64 @@ def trained_on(weights_folder: str | os.PathLike[str], ids: Iterable[str | int])
             "ask who made them"
         ) from error
     return np.array([_hash(identifier) in known for identifier in ids], dtype=bool)
+
+
+def write_learnt_answers(
+    folder: str | os.PathLike[str],
+    ids: Sequence[str | int],
+    fractions: np.ndarray,
+    *,
+    hashes: Iterable[str] = (),
+    answers: Path | None = None,
+) -> None:
+    """Say beside weights how many galaxies with each answer they were trained on; `count_learnt` reads it.
+
+    Parameters
+    ----------
+    folder : path
+    ids : sequence of str or int, length N
+    fractions : ndarray, shape (N, 37)
+        Conditional vote fractions. A galaxy has an answer as `astro_galaxysd.conditions.selection` says.
+    hashes : iterable of str
+        Of the ids that the weights were trained on that these began with: no galaxy counts twice.
+    answers : Path, optional
+        The file of those weights. Where there are hashes but no such file, nothing is written.
+    """
+    known, before = set(hashes), dict.fromkeys((answer.key for answer in ANSWERS), 0)
+    if known:
+        if answers is None or not answers.is_file():
+            return
+        before |= _read_answers(answers)
+    new = np.array([_hash(identifier) not in known for identifier in ids], dtype=bool)
+    selection = Selection()
+    with (Path(folder) / LEARNT_ANSWERS).open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(["answer", "galaxies"])
+        for answer in ANSWERS:
+            lines.writerow([answer.key, before[answer.key] + int(selection.has(fractions[new], answer).sum())])
+
+
+def count_learnt(weights_folder: str | os.PathLike[str], answer: str) -> int:
+    """Galaxies with an answer, by its key, that weights were trained on.
+
+    Raises
+    ------
+    WeightsError
+        If the weights don't say it.
+    """
+    path = Path(weights_folder) / LEARNT_ANSWERS
+    try:
+        return _read_answers(path)[answer]
+    except (OSError, KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{path} doesn't tell how many galaxies with the answer {answer!r} these weights were trained on; ask who "
+            "made them"
+        ) from error
+
+
+def _read_answers(path: Path) -> dict[str, int]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {line["answer"]: int(line["galaxies"]) for line in csv.DictReader(file)}
 
 
 def check_teacher(reader: str | os.PathLike[str], ids: Iterable[str | int]) -> None:

@@ -50,6 +50,10 @@ def installed():
         (["train", "refine"], ["--base", "--reader", "--validation", "figures (default: 100)", "--promote"]),
         (["evaluate"], ["galaxysd evaluate test.parquet drawn.parquet --training train.parquet --blind -o report/"]),
         (["verdict"], ["galaxysd verdict survey.parquet --target merger --quick -o merger/", "--ratios", "--arms"]),
+        (
+            ["search"],
+            ["galaxysd search survey.parquet --labelled known.parquet --target merger", "--after", "--budget"],
+        ),
         (["sweep"], ["galaxysd sweep val.parquet --guidance 1 2 3 4 --steps 10 20 -o sweep.ecsv"]),
         (["train", "pack"], ["--data", "--out", "--weights", "--validation", "--overwrite"]),
     ],
