@@ -13,31 +13,33 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candidates
-from astro_galaxysd.classification.calibration import Calibration, Expected, calibrate, expect
-from astro_galaxysd.classification.classifiers import Learner, Scorer
+from astro_galaxysd.classification.calibration import Expected, calibrate, expect
+from astro_galaxysd.classification.classifiers import Learner, Scorer, check_estimator
 from astro_galaxysd.classification.crossvalidation import Made, average_precision, choose_ratio, held_out_scores
 from astro_galaxysd.classification.drawn import BASE, Synthesis, as_rows
 from astro_galaxysd.classification.network import STEPS
+from astro_galaxysd.classification.objects import find_objects
 from astro_galaxysd.classification.pieces import Pieces
 from astro_galaxysd.classification.ranking import Ranking
-from astro_galaxysd.classification.samples import Labelled, read_labelled
+from astro_galaxysd.classification.samples import Labelled, read_labelled, shortened
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS
 from astro_galaxysd.errors import ConditionError, UnknownNameError
-from astro_galaxysd.images.files import atomic_path, rehearse_path
+from astro_galaxysd.images.files import atomic_path, make_folder, rehearse_path
 from astro_galaxysd.images.provenance import json_ready, run_record
 from astro_galaxysd.images.sheet import contact_sheet
 from astro_galaxysd.images.storage import write_table
 from astro_galaxysd.reporting.vetting import write_vetting_page
-from astro_galaxysd.seen import count_target, weight_folders
-from astro_galaxysd.vetted import CANDIDATES, NAME, Vetted, read_vetted
+from astro_galaxysd.seen import count_target, weights_content
+from astro_galaxysd.vetted import CANDIDATES, NAME, SEARCH, Vetted, read_vetted
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SEARCH", "Found", "search"]
 
-#: Key of the record in ``candidates.meta``.
-SEARCH = "galaxysd_search"
 #: Columns that are added to the candidates.
 RANK, SCORE, PROBABILITY, NEAREST, NEAREST_OF_CLASS = (
     "search_rank", "search_score", "search_probability", "search_nearest", "search_nearest_of_class",
@@ -174,7 +174,7 @@ def search(
 
     seed = run_seed(rng)
     _check(budget, n_synthetic, prevalence, classifier)
-    folder = None if out is None else _prepared(Path(out), overwrite)
+    folder = None if out is None else _prepared(Path(out), after, overwrite)
     columns: dict[str, Any] = {
         "schema": schema, "labels": labels, "label_column": label_column, "id_column": id_column,
     }  # fmt: skip
@@ -182,18 +182,19 @@ def search(
         labelled, target, against=against, selection=Selection(threshold, cut), images=images, **columns
     )
     height, width = known.images.shape[1:3]
-    vetted = read_vetted(after, (height, width), images=images)
+    vetted = read_vetted(after, (height, width), target=target, against=against, images=images)
     pieces = Pieces(catalogue, images=images, id_column=id_column, size=(height, width))
     loaded = ImageReader.load(reader)
     labels_known = _together(known, vetted, loaded)
-    light = known.table.copy(copy_data=False)
-    light.remove_column(images)
-    synthesis = Synthesis(
-        light,
+    synthesis = Synthesis.of(
+        known.table,
+        images,
         {"target": target, "threshold": threshold, "cut": cut},
         columns,
         {"weights": weights, "generator": generator, "steps": steps, "guidance": guidance},
     )
+    if n_synthetic != 0:
+        synthesis.check(known.positive)
     taught = _teach(
         labels_known,
         partial(_made, synthesis, known, labels_known.rows, loaded, seed),
@@ -203,38 +204,42 @@ def search(
         seed,
     )
     ranking = Ranking(budget)
-    for rows, pixels in pieces.unknown([*known.names, *vetted.names], [known.images, vetted.images], progress=progress):
+    ids = [*(known.names if known.identified else ()), *compress(vetted.names, vetted.identified)]
+    for rows, pixels in pieces.unknown(ids, [known.images, vetted.images], progress=progress):
         features = loaded.embed(pixels) if classifier != "network" else np.zeros((len(pixels), 0), np.float32)
         ranking.add(rows, pixels, taught.score(Rows(pixels, features, np.zeros(len(pixels), dtype=bool))))
     best, pixels, scores = ranking.best()
+    own = len(known)  # galaxies that were chosen by their scores are no fair sample of the class
     expected = expect(
-        labels_known.rows.positive,
-        taught.held_out,
+        known.positive,
+        taught.held_out[:own],
         scores,
         ranking.others(),
+        looked_at=_met(vetted, pieces),
         prevalence=prevalence,
         rng=stream(seed, "expected"),
     )
     best[NAME] = np.array(pieces.names(best), dtype=str)
     best[RANK] = np.arange(1, len(scores) + 1)
     best[SCORE] = scores
-    best[PROBABILITY] = taught.calibration.probabilities(scores, expected.prevalence.value)
+    calibration = calibrate(known.positive, taught.held_out[:own])
+    best[PROBABILITY] = calibration.probabilities(scores, expected.prevalence.value)
     _add_nearest(best, loaded.embed(pixels), labels_known)
     counts = labels_known.rows.positive
     record = run_record(
         target=target, against=against, budget=budget, run_seed=seed, reader=loaded.revision,
-        weights=os.fspath(weights), classifier=classifier if isinstance(classifier, str) else repr(classifier),
+        weights=os.fspath(weights), weights_revision=weights_content(weights),
+        classifier=classifier if isinstance(classifier, str) else repr(classifier),
     ) | {
+        "ids": pieces.identified,
         "labelled": {"of the class": int(counts.sum()), "others": int((~counts).sum())},
         "looked at before": len(vetted.names),
         "synthetic": taught.synthetic,
         "average precision by ratio": taught.tried,
         "scored": ranking.scored,
         "left out": pieces.left_out,
-        "excluded": known.excluded,
-        "seen by the weights, of the class": count_target(
-            next(iter(weight_folders([(os.fspath(weights), "")]).values())), known.target
-        ),
+        "excluded": shortened([known.excluded]),
+        "galaxies of the class that the weights were trained on": count_target(weights, known.target),
         "expected": {name: interval._asdict() for name, interval in vars(expected).items()},
     }  # fmt: skip
     best.meta[SEARCH] = json_ready(record)
@@ -244,10 +249,11 @@ def search(
 
 
 class _Labels(NamedTuple):
-    """Galaxies whose class is known."""
+    """Galaxies whose class is known, those of the labelled table first; rows with one object's number show one."""
 
     names: list[str]
     rows: Rows
+    objects: np.ndarray
 
 
 class _Taught(NamedTuple):
@@ -257,7 +263,6 @@ class _Taught(NamedTuple):
     synthetic: int
     tried: dict[str, float]
     held_out: np.ndarray
-    calibration: Calibration
 
 
 def _check(budget: int, n_synthetic: int | None, prevalence: float | None, classifier: Any) -> None:
@@ -269,14 +274,14 @@ def _check(budget: int, n_synthetic: int | None, prevalence: float | None, class
         raise ConditionError(f"prevalence={prevalence!r} is no share of a catalogue; give one between 0 and 1")
     if isinstance(classifier, str) and classifier not in CLASSIFIERS:
         raise UnknownNameError("classifier", classifier, CLASSIFIERS)
-    if not isinstance(classifier, str) and not hasattr(classifier, "predict_proba"):
-        raise ConditionError(
-            f"classifier={classifier!r} has no predict_proba; give 'linear', 'network' or a scikit-learn classifier"
-        )
+    if not isinstance(classifier, str):
+        check_estimator(classifier, ())
 
 
-def _prepared(folder: Path, overwrite: bool) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def _prepared(folder: Path, after: Sequence[str | os.PathLike[str]], overwrite: bool) -> Path:
+    if folder.resolve() in [Path(one).resolve() for one in after]:
+        raise ConditionError(f"{folder} is both an earlier round and the output of this one; name another output")
+    make_folder(folder)
     for name in _FILES:
         rehearse_path(folder / name, overwrite)
     return folder
@@ -284,13 +289,36 @@ def _prepared(folder: Path, overwrite: bool) -> Path:
 
 def _together(known: Labelled, vetted: Vetted, reader: ImageReader) -> _Labels:
     """Labelled galaxies, then those whose class was told on the page of a round before."""
+    from astro_galaxysd.evaluation.memory import digests
+
+    ids, pixels = set(known.names) if known.identified else set(), set(digests(known.images))
     told = [
-        row for row, answer in enumerate(vetted.answers) if answer is not None and vetted.names[row] not in known.names
+        row
+        for row, answer in enumerate(vetted.answers)
+        if answer is not None
+        and vetted.digests[row] not in pixels
+        and not (vetted.identified[row] and vetted.names[row] in ids)
     ]
     images = np.concatenate([known.images, vetted.images[told]])
     positive = np.concatenate([known.positive, np.array([vetted.answers[row] for row in told], dtype=bool)])
     names = [*known.names, *(vetted.names[row] for row in told)]
-    return _Labels(names, Rows(images, reader.embed(images), positive))
+    rows = Rows(images, reader.embed(images), positive)
+    every = known.identified and all(vetted.identified[row] for row in told)
+    return _Labels(names, rows, find_objects(images, rows.features, ids=names if every else None).numbers)
+
+
+def _met(vetted: Vetted, pieces: Pieces) -> np.ndarray:
+    """Whether those are of the class that were looked at and are in this catalogue."""
+    ids, pixels = {name for name, _ in pieces.met}, {digest for _, digest in pieces.met}
+    answers = zip(vetted.names, vetted.identified, vetted.digests, vetted.answers, strict=True)
+    return np.array(
+        [
+            answer
+            for name, identified, digest, answer in answers
+            if answer is not None and (digest in pixels or (identified and name in ids))
+        ],
+        dtype=bool,
+    )
 
 
 def _teach(
@@ -300,7 +328,7 @@ def _teach(
     real = labels.rows
     ratios = (0.0, *_RATIOS) if asked is None else (asked / len(real.positive),)
     drawn = made(max(ratios)) if max(ratios) else None
-    held_out = {ratio: held_out_scores(learn, arm, real, drawn, ratio, seed) for ratio in ratios}
+    held_out = {ratio: held_out_scores(learn, arm, real, labels.objects, drawn, ratio, seed) for ratio in ratios}
     ratio = choose_ratio(real.positive, held_out, stream(seed, "ratio")) if asked is None else ratios[0]
     training = real if drawn is None or not ratio else assemble(arm, real, drawn[0].rows, drawn[1].rows, ratio)
     return _Taught(
@@ -308,7 +336,6 @@ def _teach(
         len(training.positive) - len(real.positive),
         {f"{tried:g}": float(average_precision(real.positive, one)[0]) for tried, one in held_out.items()},
         held_out[ratio],
-        calibrate(real.positive, held_out[ratio]),
     )
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "count_target",
     "judge_folders",
     "weight_folders",
+    "weights_content",
     "weights_of",
 ]
 
@@ -153,22 +154,35 @@ def count_rows(folder: Path | None, ids: Sequence[str]) -> int | None:
         return None
 
 
-def count_target(folder: Path | None, target: Target) -> int | None:
+def weights_content(weights: str | os.PathLike[str]) -> str:
+    """Hash of what weights hold, as a folder trained on keeps its name; that of the card where they are no folder."""
+    from astro_galaxysd.diffusion.components import folder_revision
+    from astro_galaxysd.diffusion.generator import weights_folder
+    from astro_galaxysd.drawing import weight_card
+
+    card = weight_card(weights)
+    try:
+        return folder_revision(weights_folder(card.location))
+    except WeightsError:
+        return card.revision
+
+
+def count_target(weights: str | os.PathLike[str], target: Target) -> int | None:
     """Count the galaxies of a class that weights learnt from, whoever's they were.
 
     Parameters
     ----------
-    folder : Path or None
-        Of the weights; None where it is not known.
+    weights : str or path
     target : Target
 
     Returns
     -------
     int or None
-        None where the class is no answer of the tree, or the folder doesn't say.
+        None where the class is no answer of the tree, or the weights don't say.
     """
     from astro_galaxysd.learning.trainingids import count_learnt
 
+    folder = next(iter(weight_folders([(os.fspath(weights), "")]).values()))
     if folder is None or target.answer is None:
         return None
     try:

@@ -24,12 +24,13 @@ from astro_galaxysd.conditions.prompts import prompt_from_tags, tags_from_fracti
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.table import choose_dialect
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS, weight_card
-from astro_galaxysd.errors import ConditionError, UnknownNameError, WeightsError
+from astro_galaxysd.errors import ConditionError, UnknownNameError
 from astro_galaxysd.evaluation.pareto import OBJECTIVES, pareto_front, sweep_table
 from astro_galaxysd.evaluation.sides import FEWEST
 from astro_galaxysd.generation import generate
 from astro_galaxysd.images.files import atomic_path, rehearse_path
 from astro_galaxysd.plugins.manager import get_registry
+from astro_galaxysd.seen import weights_content
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -117,7 +118,7 @@ def sweep(
     columns: dict[str, Any] = {"schema": schema, "images": images, "id_column": id_column}
     identity = {"seed": seed, "n": n, "rows": _digest(real, rows, id_column), "reader": _revision(reader), **columns}
     known = _read_log(out, identity)
-    contents = {name: _content(name) for name in dict.fromkeys(setting["weights"] for setting in settings)}
+    contents = {name: weights_content(name) for name in dict.fromkeys(setting["weights"] for setting in settings)}
     found: list[tuple[dict[str, Any], Table]] = []
     for setting in settings:
         key = json.dumps({**setting, "content": contents[setting["weights"]]}, sort_keys=True)
@@ -188,18 +189,6 @@ def _revision(reader: str | os.PathLike[str]) -> str:
     from astro_galaxysd.evaluation.reading import ImageReader
 
     return ImageReader.load(reader).revision
-
-
-def _content(weights: str) -> str:
-    """Hash of what weights hold, as a folder trained on keeps its name; that of the card where they are no folder."""
-    from astro_galaxysd.diffusion.components import folder_revision
-    from astro_galaxysd.diffusion.generator import weights_folder
-
-    card = weight_card(weights)
-    try:
-        return folder_revision(weights_folder(card.location))
-    except WeightsError:
-        return card.revision
 
 
 def read_sweep(path: str | os.PathLike[str]) -> Table:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,23 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.classification.arms import ARMS, Rows, choose_arms
-from astro_galaxysd.classification.classifiers import Learner, fit_linear
-from astro_galaxysd.classification.curves import METRICS, best_threshold, measure, trace
+from astro_galaxysd.classification.arms import ARMS, Arm, Rows, choose_arms
+from astro_galaxysd.classification.classifiers import Learner, check_estimator, fit_linear
+from astro_galaxysd.classification.conclusions import conclude_number
 from astro_galaxysd.classification.drawn import Synthesis
-from astro_galaxysd.classification.intervals import Interval, Resampled, difference, resample
 from astro_galaxysd.classification.network import STEPS
-from astro_galaxysd.classification.objects import Objects, find_objects, find_positions, split_objects
-from astro_galaxysd.classification.samples import FEWEST, Labelled, read_labelled
+from astro_galaxysd.classification.parts import Parts, divide
+from astro_galaxysd.classification.samples import FEWEST, Labelled, read_labelled, shortened
 from astro_galaxysd.classification.study import Key, Scores, Setting, Store, Study
-from astro_galaxysd.conditions.columns import column_values
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.conditions.tree import INDEX, Answer
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS
-from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
+from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.provenance import json_ready, run_record
-from astro_galaxysd.seen import count_rows, count_target, weight_folders
+from astro_galaxysd.seen import count_rows, count_seen, count_target, judge_folders, weight_folders, weights_content
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -46,15 +44,10 @@ __all__ = ["VERDICT", "Verdict", "augmentation_verdict"]
 
 #: Key of the record in ``table.meta``.
 VERDICT = "galaxysd_verdict"
-#: Share of the labelled rows, object by object, for training, validation and test.
-SHARES = {"train": 0.4, "validation": 0.2, "test": 0.4}
 _POSITIVES, _RATIOS, _RUNS = (10, 50), (0.25, 1.0, 4.0), 5
 _QUICK_RATIOS, _QUICK_RUNS = (1.0,), 3
 _QUICK_ARMS = ("class_weights", "oversampled", "transfer", "synthetic", "transfer_synthetic", "wrong_prompts")
-_METRIC = "average_precision"
-_OTHERS = 200
-_NAMED = 5
-_OUTCOMES = {1: "helps", 0: "no measurable effect", -1: "harms"}
+_OTHERS, _FEWEST_RUNS = 200, 3
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,8 @@ class Verdict:
     conclusion : str
         A sentence for each number of labelled galaxies.
     outcomes : dict of int to str
-        Number of labelled galaxies -> ``"helps"``, ``"no measurable effect"`` or ``"harms"``.
+        Number of labelled galaxies -> ``"helps"``, ``"no measurable effect"``, ``"harms"``, or ``"not tested"`` where
+        no arm with synthetic galaxies took part.
     table : Table
         A row for each number of labelled galaxies, arm, ratio and metric: ``positives``, ``arm``, ``ratio`` (0 without
         synthetic galaxies), ``metric``, ``value``, ``low``, ``high``; ``gain``, ``gain_low``, ``gain_high`` over the
@@ -128,14 +122,14 @@ def augmentation_verdict(
     ratios : sequence of float, optional
         Synthetic galaxies for every labelled one, half of them of the class; by default 0.25, 1, 4.
     runs : int, optional
-        How often everything is repeated with other labelled galaxies, at least 2; by default 5.
+        How often everything is repeated with other labelled galaxies of the class, at least 3; by default 5.
     arms : str or sequence of str, optional
         Names of `astro_galaxysd.classification.arms.ARMS`; by default all. ``real`` always takes part.
     quick : bool
         The fewest labelled galaxies, one ratio, three runs and the arms that matter most, where these are not given.
     estimator : object, optional
         A scikit-learn classifier with ``predict_proba``, which learns from features of the images in place of the
-        network that learns from nothing.
+        network that learns from nothing; the arm ``focal`` is for that network alone.
     training_steps : int
         Of that network.
     reader : str or path
@@ -148,7 +142,7 @@ def augmentation_verdict(
     schema, labels, label_column, id_column, threshold, cut
         As `plan_augmentation`.
     out : path, optional
-        A folder for what is drawn and scored; the same call goes on from there.
+        A folder for what is drawn and scored; the same call goes on from there, also where `rng` is None.
     rng : None, int, SeedSequence or Generator
         Splits, chooses, draws and resamples (SPEC 7).
     progress : bool
@@ -170,22 +164,22 @@ def augmentation_verdict(
     """
     from astro_galaxysd.evaluation.reading import ImageReader
 
-    seed = run_seed(rng)
+    seed = Store.seed(out) if rng is None and out is not None else None
+    seed = run_seed(rng) if seed is None else seed
     columns: dict[str, Any] = {
         "schema": schema, "labels": labels, "label_column": label_column, "id_column": id_column,
     }  # fmt: skip
-    chosen = tuple(choose_arms(_QUICK_ARMS if quick and arms is None else arms))
+    chosen = _arms(arms, quick, estimator)
     loaded = ImageReader.load(reader)
     reading: dict[str, Any] = {
         "against": against, "selection": Selection(threshold, cut), "images": images, **columns,
     }  # fmt: skip
     labelled = read_labelled(table, target, **reading)
     held = None if test is None else read_labelled(test, target, **reading)
-    rows, objects, parts = _split(labelled, held, loaded.embed, seed)
-    numbers = _numbers(positives, quick, labelled, parts)
+    divided = divide(labelled, held, loaded.embed, stream(seed, "split"))
     setting = Setting(
-        numbers,
-        _others(others, labelled, parts),
+        _numbers(positives, quick, divided),
+        _others(others, divided),
         _ratios(ratios, quick),
         _runs(runs, quick),
         chosen,
@@ -203,16 +197,17 @@ def augmentation_verdict(
             "against": against,
             "rows": _digest(galaxies),
             "reader": loaded.revision,
+            "weights_revision": weights_content(weights),
             "estimator": None if estimator is None else repr(estimator),
             "training_steps": training_steps,
         }
     )
-    light = labelled.table.copy(copy_data=False)
-    light.remove_column(images)
-    synthesis = Synthesis(light, asked, columns, drawing)
+    synthesis = Synthesis.of(labelled.table, images, asked, columns, drawing)
+    if any(arm.synthetic for arm in chosen):
+        synthesis.check(labelled.positive)
     study = Study(
-        rows,
-        parts,
+        divided.rows,
+        divided.parts,
         setting,
         Store(None if out is None else Path(out), identity),
         draw_class=synthesis.of_class,
@@ -221,92 +216,62 @@ def augmentation_verdict(
         agreement=partial(_agreement, loaded, labelled.target.answer),
         learn=Learner(estimator, training_steps),
     )
-    return _conclude(study, galaxies, objects, _seen(galaxies, weights), identity, progress)
+    record = {
+        "target": labelled.target.name,
+        "split": {
+            name: {"of the class": number, "others": divided.tally(False)[name]}
+            for name, number in divided.tally(True).items()
+        },
+        "compared by": list(divided.objects.checked),
+        "rows of one object": divided.objects.joined,
+        "excluded": shortened([one.excluded for one in galaxies]),
+        "seen": _seen(divided, galaxies, weights, reader, loaded.revision),
+        "galaxies of the class that the weights were trained on": count_target(weights, labelled.target),
+    }
+    return _conclude(study, record, identity, progress)
 
 
-def _split(
-    labelled: Labelled, held: Labelled | None, features: Callable[[np.ndarray], np.ndarray], seed: int
-) -> tuple[Rows, Objects, dict[str, np.ndarray]]:
-    """All galaxies, which of them show one object, and the rows of each part."""
-    galaxies = [labelled] if held is None else [labelled, held]
-    if held is not None and held.images.shape[1:] != labelled.images.shape[1:]:
-        raise ImageError(
-            f"images of test= are {held.images.shape[1]}x{held.images.shape[2]}, those of the table "
-            f"{labelled.images.shape[1]}x{labelled.images.shape[2]}; bring them to one size with fit_size"
-        )
-    pixels = np.concatenate([one.images for one in galaxies])
-    positive = np.concatenate([one.positive for one in galaxies])
-    rows = Rows(pixels, features(pixels), positive)
-    objects = find_objects(
-        rows.images, rows.features,
-        ids=[name for one in galaxies for name in one.names] if all(one.identified for one in galaxies) else None,
-        positions=_positions(galaxies),
-    )  # fmt: skip
-    rng = stream(seed, "split")
-    if held is None:
-        return rows, objects, split_objects(objects.numbers, positive, SHARES, rng)
-    own, other = objects.numbers[: len(labelled)], objects.numbers[len(labelled) :]
-    shared = np.flatnonzero(np.isin(other, own))
-    if len(shared):
-        raise ConditionError(
-            f"{len(shared)} galaxies of test= are also in the table, as far as {', '.join(objects.checked)} tell: "
-            f"{', '.join(held.names[row] for row in shared[:_NAMED])}; leave them out of one of the two"
-        )
-    learnt = 1 - SHARES["test"]
-    shares = {name: share / learnt for name, share in SHARES.items() if name != "test"}
-    parts = split_objects(own, labelled.positive, shares, rng)
-    return rows, objects, parts | {"test": np.arange(len(labelled), len(rows.positive))}
+def _arms(asked: object, quick: bool, estimator: Any) -> tuple[Arm, ...]:
+    if asked is None and quick:
+        asked = _QUICK_ARMS
+    if asked is None and estimator is not None:
+        asked = [name for name, arm in ARMS.items() if not arm.focal]
+    chosen = tuple(choose_arms(asked))
+    if estimator is not None:
+        check_estimator(estimator, chosen)
+    return chosen
 
 
-def _positions(galaxies: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray] | None:
-    found = [find_positions(one.table) for one in galaxies]
-    if None in found:
-        return None
-    ra, dec = (
-        np.concatenate([column_values(one.table, names[axis]) for one, names in zip(galaxies, found, strict=True)])  # type: ignore[index]
-        for axis in (0, 1)
-    )
-    return ra, dec
-
-
-def _numbers(
-    asked: int | Sequence[int] | None, quick: bool, labelled: Labelled, parts: Mapping[str, np.ndarray]
-) -> tuple[int, ...]:
+def _numbers(asked: int | Sequence[int] | None, quick: bool, divided: Parts) -> tuple[int, ...]:
     """Numbers of labelled galaxies of the class, after a look at what there is."""
-    there = {name: int(labelled.positive[rows].sum()) for name, rows in parts.items()}
-    few = {name: number for name, number in there.items() if number < FEWEST}
-    told = ", ".join(f"{there[name]} for {name}" for name in SHARES)
-    if few:
-        raise NoRealRowsError(
-            f"target {labelled.target.name!r}: {int(labelled.positive.sum())} real galaxies are of the class, which "
-            f"makes {told}; each needs {FEWEST}: label more, or lower threshold= or cut="
-        )
+    there = divided.tally(True)
     if asked is None:
         return tuple(number for number in _POSITIVES if number <= there["train"])[: 1 if quick else None] or (
             there["train"],
         )
-    numbers = sorted({int(number) for number in ([asked] if isinstance(asked, int | np.integer) else asked)})
+    numbers = sorted({int(number) for number in np.atleast_1d(asked)})
     if not numbers or numbers[0] < FEWEST or numbers[-1] > there["train"]:
+        told = ", ".join(f"{number} for {name}" for name, number in there.items())
         raise ConditionError(
-            f"positives={asked!r}: of {int(labelled.positive.sum())} galaxies of the class there are {told}; give "
-            f"numbers from {FEWEST} to {there['train']}"
+            f"positives={asked!r}: of {sum(there.values())} galaxies of the class there are {told}; give numbers from "
+            f"{FEWEST} to {there['train']}"
         )
     return tuple(numbers)
 
 
-def _others(asked: int | None, labelled: Labelled, parts: Mapping[str, np.ndarray]) -> int:
-    there = int((~labelled.positive[parts["train"]]).sum())
-    if not 1 <= (there if asked is None else asked) <= there:
+def _others(asked: int | None, divided: Parts) -> int:
+    there = divided.tally(False)["train"]
+    if not FEWEST <= (there if asked is None else asked) <= there:
         raise ConditionError(
-            f"others={asked!r}: {there} training galaxies are not of the class; give a number from 1 to {there}"
+            f"others={asked!r}: {there} training galaxies are not of the class; give a number from {FEWEST} to {there}"
         )
     return min(_OTHERS, there) if asked is None else int(asked)
 
 
-def _ratios(asked: Sequence[float] | None, quick: bool) -> tuple[float, ...]:
+def _ratios(asked: float | Sequence[float] | None, quick: bool) -> tuple[float, ...]:
     if asked is None:
         return _QUICK_RATIOS if quick else _RATIOS
-    ratios = tuple(sorted({float(ratio) for ratio in asked}))
+    ratios = tuple(sorted({float(ratio) for ratio in np.atleast_1d(asked)}))
     if not ratios or not (ratios[0] > 0 and np.isfinite(ratios[-1])):
         raise ConditionError(f"ratios={asked!r}: give numbers above 0, as 0.25, 1 and 4")
     return ratios
@@ -315,8 +280,8 @@ def _ratios(asked: Sequence[float] | None, quick: bool) -> tuple[float, ...]:
 def _runs(asked: int | None, quick: bool) -> int:
     if asked is None:
         return _QUICK_RUNS if quick else _RUNS
-    if asked < 2:
-        raise ConditionError(f"runs={asked!r}: from one run nothing can be said about others; give 2 or more")
+    if asked < _FEWEST_RUNS:
+        raise ConditionError(f"runs={asked!r}: so few say nothing of how runs differ; give {_FEWEST_RUNS} or more")
     return int(asked)
 
 
@@ -329,16 +294,28 @@ def _digest(galaxies: Sequence[Labelled]) -> str:
     return digest.hexdigest()
 
 
-def _seen(galaxies: Sequence[Labelled], weights: str | os.PathLike[str]) -> dict[str, int | None]:
-    """Galaxies that the weights have seen: of these, those of the class and others; of the class, all."""
-    folder = next(iter(weight_folders([(os.fspath(weights), "")]).values()))
+def _seen(
+    divided: Parts,
+    galaxies: Sequence[Labelled],
+    weights: str | os.PathLike[str],
+    reader: str | os.PathLike[str],
+    revision: str,
+) -> dict[str, dict[str, int | None]]:
+    """How many galaxies of each part the weights and the reader learnt from; None where that is not known.
+
+    Warns
+    -----
+    SeenRowsWarning
+        For galaxies that are tested on.
+    """
+    folders = weight_folders([(os.fspath(weights), "")]) | judge_folders(reader, revision, "")
     identified = all(one.identified for one in galaxies)
     names = np.array([name for one in galaxies for name in one.names])
-    positive = np.concatenate([one.positive for one in galaxies])
+    parts = {name: names[rows].tolist() if identified else [] for name, rows in divided.parts.items()}
+    tested = count_seen(parts.pop("test"), folders)
     return {
-        "of the class": count_rows(folder, names[positive].tolist()) if identified else None,
-        "others": count_rows(folder, names[~positive].tolist()) if identified else None,
-        "of the class, whoever's": count_target(folder, galaxies[0].target),
+        who: {name: count_rows(folder, ids) for name, ids in parts.items()} | {"test": tested[who]}
+        for who, folder in folders.items()
     }
 
 
@@ -352,18 +329,11 @@ def _agreement(reader: ImageReader, answer: Answer | None, labelled: Rows, rows:
     return np.asarray((reached(fractions) * fractions)[:, INDEX[answer.key]])
 
 
-def _conclude(
-    study: Study,
-    galaxies: Sequence[Labelled],
-    objects: Objects,
-    seen: Mapping[str, int | None],
-    identity: Mapping[str, Any],
-    progress: bool,
-) -> Verdict:
+def _conclude(study: Study, record: dict[str, Any], identity: Mapping[str, Any], progress: bool) -> Verdict:
     from astropy.table import Table
     from tqdm import tqdm
 
-    setting, target = study.setting, galaxies[0].target.name
+    setting, target = study.setting, record["target"]
     scores, apart = dict[Key, Scores](), dict[int, float | None]()
     for key in tqdm(list(setting.keys()), unit="classifier", disable=not progress):
         if key.positives not in apart:  # while the synthetic galaxies of the first run are at hand
@@ -374,115 +344,16 @@ def _conclude(
     sentences, outcomes = [], {}
     for number in setting.positives:
         one = {key: value for key, value in scores.items() if key.positives == number}
-        found, validated = _figures(study, one, rng)
-        picked = {arm: max((way for way in found if way[0] == arm), key=validated.__getitem__) for arm, _ in found}
-        sentence, outcomes[number] = _sentence(target, number, found, picked, validated)
+        sentence, outcomes[number], more = conclude_number(study, target, number, one, rng)
         sentences.append(sentence)
-        lines += _lines(number, found, picked)
-    table = Table(lines)
-    table.meta[VERDICT] = json_ready(
-        run_record(**identity)
-        | {
-            "target": target,
-            "split": {name: _counted(study.rows.positive[rows]) for name, rows in study.parts.items()},
-            "compared by": list(objects.checked),
-            "rows of one object": objects.joined,
-            "told apart": {str(number): value for number, value in apart.items()},
-            "seen by the weights": dict(seen),
-            "excluded": _excluded(galaxies),
-            "outcomes": {str(number): outcome for number, outcome in outcomes.items()},
-        }
-    )
-    known = seen["of the class, whoever's"]
+        lines += more
+    known = record["galaxies of the class that the weights were trained on"]
     told = f"{known:,} galaxies of the class" if known is not None else "a number of galaxies of the class not known"
     sentences.append(f"The weights were trained on {told}.")
-    return Verdict(" ".join(sentences), outcomes, table)
-
-
-def _excluded(galaxies: Sequence[Labelled]) -> dict[str, list[str]]:
-    """Names of all rows left out, by reason."""
-    found: dict[str, list[str]] = {}
-    for one in galaxies:
-        for reason, names in one.excluded.items():
-            found.setdefault(reason, []).extend(names)
-    return found
-
-
-Way = tuple[str, float]
-
-
-def _figures(
-    study: Study, scores: Mapping[Key, Any], rng: np.random.Generator
-) -> tuple[dict[Way, dict[str, Resampled]], dict[Way, float]]:
-    """Figures on test galaxies of every arm and ratio, and its average precision on validation galaxies."""
-    validation, test = (study.rows.positive[study.parts[name]] for name in ("validation", "test"))
-    ways: dict[Way, list[Any]] = {}
-    for key, value in scores.items():
-        ways.setdefault((key.arm, key.ratio), []).append(value)
-    thresholds = {way: [best_threshold(validation, run.validation) for run in runs] for way, runs in ways.items()}
-    validated = {
-        way: float(np.mean([measure(trace(validation, run.validation), 0.5)[_METRIC] for run in runs]))
-        for way, runs in ways.items()
+    table = Table(lines)
+    record |= {
+        "told apart": {str(number): value for number, value in apart.items()},
+        "outcomes": {str(number): outcome for number, outcome in outcomes.items()},
     }
-    found = resample({way: [run.test for run in runs] for way, runs in ways.items()}, thresholds, test, rng)
-    return found, validated
-
-
-def _lines(
-    number: int, found: Mapping[Way, Mapping[str, Resampled]], picked: Mapping[str, Way]
-) -> list[dict[str, Any]]:
-    lines = []
-    for way, figures in found.items():
-        for metric in METRICS:
-            value, low, high = figures[metric].interval
-            gain, relative = (
-                difference(figures[metric], found["real", 0.0][metric], relative=asked) for asked in (False, True)
-            )
-            lines.append(
-                {
-                    "positives": number, "arm": way[0], "ratio": way[1], "metric": metric,
-                    "value": value, "low": low, "high": high,
-                    "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
-                    "relative": relative.value, "relative_low": relative.low, "relative_high": relative.high,
-                    "chosen": picked[way[0]] == way,
-                }
-            )  # fmt: skip
-    return lines
-
-
-def _sentence(
-    target: str,
-    number: int,
-    found: Mapping[Way, Mapping[str, Resampled]],
-    picked: Mapping[str, Way],
-    validated: Mapping[Way, float],
-) -> tuple[str, str]:
-    """What is concluded, in a sentence and in a word."""
-
-    def best(arms: Sequence[str]) -> Way:
-        return max((picked[arm] for arm in arms if arm in picked), key=validated.__getitem__)
-
-    def gain(way: Way, base: Way) -> Interval:
-        return difference(found[way][_METRIC], found[base][_METRIC])
-
-    base = best([arm for arm in picked if not ARMS[arm].synthetic])
-    augmented = [arm for arm in picked if ARMS[arm].synthetic == "asked"]
-    if not augmented:
-        return f"{target}, {number} labelled: no arm with synthetic galaxies was asked for.", _OUTCOMES[0]
-    way = best(augmented)
-    change = gain(way, base)
-    outcome = _OUTCOMES[change.sign]
-    told = (
-        f"{target}, {number} labelled: {outcome}: average precision {found[way][_METRIC].value:.3f} with "
-        f"{way[0]} at ratio {way[1]:g}, {found[base][_METRIC].value:.3f} with the best way without synthetic galaxies "
-        f"({base[0]}), difference {change.value:+.3f} (95 %: {change.low:+.3f} to {change.high:+.3f})"
-    )
-    if "wrong_prompts" in picked:
-        control = gain(picked["wrong_prompts"], picked["real"])
-        bounds = f"{control.low:+.3f} to {control.high:+.3f}"
-        told += f"; wrong prompts against real galaxies only {control.value:+.3f} ({bounds})"
-    return told + ".", outcome
-
-
-def _counted(positive: np.ndarray) -> dict[str, int]:
-    return {"of the class": int(positive.sum()), "others": int((~positive).sum())}
+    table.meta[VERDICT] = json_ready(run_record(**identity) | record)
+    return Verdict(" ".join(sentences), outcomes, table)

@@ -89,6 +89,8 @@ def study(table, target, options):
     )
     for name, runs in found.items():
         line(name, runs)
+    without, with_them = list(found.values())[-2:]
+    line("synthetic over none, paired", np.subtract(with_them, without))
     for name, runs in expected.items():
         for place, what in enumerate(("purity", "completeness", "share of the class")):
             inside = sum(told[place].low <= true[place] <= told[place].high for told, true in runs)

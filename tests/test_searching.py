@@ -13,6 +13,7 @@ from astro_galaxysd.errors import (
     ConditionError,
     ImageError,
     NoRealRowsError,
+    OutputError,
     OutputExistsError,
     UnknownNameError,
 )
@@ -108,7 +109,7 @@ def test_the_next_round_knows_what_was_seen(first, catalogue, labelled, tmp_path
     found, folder = first
     table, has = catalogue
     of_class = dict(zip(table["id"], has, strict=True))
-    answers = [(name, "yes" if of_class[name] else "no") for name in found.candidates["id"][:29]]
+    answers = [(name, "yes" if of_class[name] else "no") for name in found.candidates["id"][:12]]
     answers.append((found.candidates["id"][29], "unsure"))
     lines = "".join(f"{name},{answer},1\n" for name, answer in answers)
     (folder / "vetting.csv").write_text("id,answer,seconds\n" + lines)
@@ -116,10 +117,49 @@ def test_the_next_round_knows_what_was_seen(first, catalogue, labelled, tmp_path
     assert not set(second.candidates["id"]) & {name for name, _ in answers}
     record = second.candidates.meta[SEARCH]
     yes = sum(answer == "yes" for _, answer in answers)
-    assert record["labelled"] == {"of the class": 16 + yes, "others": 64 + 29 - yes}
-    assert record["looked at before"] == 30
-    assert record["left out"]["labelled or looked at before"]["rows"] == 30
-    assert record["scored"] == 370
+    assert record["labelled"] == {"of the class": 16 + yes, "others": 64 + 12 - yes}
+    assert record["looked at before"] == 13
+    assert record["left out"]["labelled or looked at before"]["rows"] == 13
+    assert record["scored"] == 387
+    told = second.expected  # of those that are left
+    left = int(has.sum()) - yes
+    hits = sum(of_class[name] for name in second.candidates["id"])
+    assert told.found.low <= hits <= told.found.high
+    assert told.completeness.low <= hits / left <= told.completeness.high
+
+
+def test_rounds_and_labels_without_ids(catalogue, labelled, tmp_path):
+    table, has = catalogue
+    unnamed, known = table["image",], labelled.copy()
+    known.remove_column("id")
+    first = look(unnamed, known, out=tmp_path / "1", budget=10)
+    rows = first.candidates["search_row"]
+    assert first.candidates["search_name"].tolist() == [f"row {row}" for row in rows]
+    answers = "".join(f"row {row},{'yes' if has[row] else 'no'},1\n" for row in rows)
+    (tmp_path / "1" / "vetting.csv").write_text("id,answer,seconds\n" + answers)
+    record = look(unnamed, known, after=[tmp_path / "1"]).candidates.meta[SEARCH]
+    assert record["labelled"] == {"of the class": 16 + int(has[rows].sum()), "others": 64 + int((~has[rows]).sum())}
+    assert (record["scored"], record["ids"]) == (390, False)
+
+
+def test_an_id_that_stands_twice(catalogue, labelled, tmp_path):
+    table = catalogue[0][:40].copy()
+    table["id"] = "same"
+    found = look(table, labelled, out=tmp_path / "out")
+    assert found.candidates["search_name"][0] == f"same (row {found.candidates['search_row'][0]})"
+
+
+def test_an_earlier_round_is_not_written_over(catalogue, labelled, first):
+    with pytest.raises(
+        ConditionError, match="is both an earlier round and the output of this one; name another output"
+    ):
+        look(catalogue[0], labelled, after=[first[1]], out=first[1], overwrite=True)
+
+
+def test_an_output_that_is_a_file(catalogue, labelled, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="can't make the folder"):
+        look(catalogue[0], labelled, out=tmp_path / "file")
 
 
 def test_synthetic_galaxies_are_added_where_asked(catalogue, labelled, tiny_weights):
@@ -170,7 +210,7 @@ def test_a_share_that_is_known(catalogue, labelled):
         ({"n_synthetic": -1}, ConditionError, "n_synthetic=-1: give 0 for none, or a number above it"),
         ({"prevalence": 1.5}, ConditionError, "prevalence=1.5 is no share of a catalogue; give one between 0 and 1"),
         ({"classifier": "forest"}, UnknownNameError, "classifier 'forest'"),
-        ({"classifier": object}, ConditionError, "has no predict_proba; give 'linear', 'network' or a scikit-learn"),
+        ({"classifier": object}, ConditionError, "is no scikit-learn classifier with predict_proba; give one, made"),
         ({"target": "ring"}, NoRealRowsError, "target 'ring'"),
         ({"target": "round galaxy, merger"}, ConditionError, "is a free prompt, by which no real galaxy can be told"),
         ({"images": "cutout"}, UnknownNameError, "image column 'cutout'"),

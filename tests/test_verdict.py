@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astro_galaxysd.errors import ConditionError, NoRealRowsError, UnknownNameError
+from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError, OutputError, UnknownNameError
 from astro_galaxysd.verdict import VERDICT, augmentation_verdict
 
 
-def galaxies(n=240, mergers=40, side=64):
+def galaxies(n=240, mergers=40, side=64, seed=0):
     """Blobs; mergers have two middles."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     has = np.arange(n) < mergers
     images = []
@@ -42,7 +42,7 @@ def table():
 def small(tiny_weights, **options):
     return {
         "target": "merger", "weights": tiny_weights, "steps": 2, "guidance": 1.0, "positives": 6, "others": 20,
-        "ratios": [1.0], "runs": 2, "training_steps": 10, "rng": 1, "progress": False, **options,
+        "ratios": [1.0], "runs": 3, "training_steps": 10, "rng": 1, "progress": False, **options,
     }  # fmt: skip
 
 
@@ -66,7 +66,8 @@ def test_every_arm_has_every_figure(verdict):
 def test_the_conclusion_is_one_of_three_and_has_its_interval(verdict):
     assert verdict.outcomes[6] in ("helps", "no measurable effect", "harms")
     assert verdict.conclusion.startswith(f"merger, 6 labelled: {verdict.outcomes[6]}: average precision 0.")
-    assert "wrong prompts against real galaxies only" in verdict.conclusion
+    assert "wrong prompts at ratio 1 over real galaxies only" in verdict.conclusion
+    assert verdict.conclusion.endswith("The weights were trained on a number of galaxies of the class not known.")
 
 
 def test_what_was_compared_with_what(verdict):
@@ -75,7 +76,9 @@ def test_what_was_compared_with_what(verdict):
     assert record["split"]["train"] == {"of the class": 16, "others": 80}
     assert record["split"]["test"] == {"of the class": 16, "others": 80}
     assert record["compared by"] == ["id", "image"]
-    assert record["seen by the weights"] == {"of the class": None, "others": None}
+    parts = ("train", "validation", "test")
+    assert {who: set(seen) for who, seen in record["seen"].items()}.pop("the reader") == set(parts)
+    assert record["galaxies of the class that the weights were trained on"] is None
 
 
 def test_the_same_again_from_its_folder(table, tiny_weights, tmp_path):
@@ -106,9 +109,13 @@ def test_an_estimator_of_ones_own(table, tiny_weights):
             r"positives=17: of 40 .* 16 for train, 8 for validation, 16 for test; give",
         ),
         ({"positives": [2, 6]}, ConditionError, r"positives=\[2, 6\]: of 40 galaxies"),
-        ({"others": 500}, ConditionError, "others=500: 80 training galaxies are not of the class"),
+        (
+            {"others": 500},
+            ConditionError,
+            "others=500: 80 training galaxies are not of the class; give a number from 5 to 80",
+        ),
         ({"ratios": [0.0]}, ConditionError, r"ratios=\[0.0\]: give numbers above 0"),
-        ({"runs": 1}, ConditionError, "runs=1: from one run nothing can be said about others; give 2 or more"),
+        ({"runs": 1}, ConditionError, "runs=1: so few say nothing of how runs differ; give 3 or more"),
         ({"arms": "magic"}, UnknownNameError, "arm 'magic'"),
         ({"target": "dust lane"}, NoRealRowsError, "dust_lane"),
     ],
@@ -123,3 +130,61 @@ def test_too_few_for_three_parts(tiny_weights):
         NoRealRowsError, match="12 real galaxies are of the class, which makes 5 for train, 2 for valid"
     ):
         augmentation_verdict(galaxies(60, 12), **small(tiny_weights))
+    with pytest.raises(NoRealRowsError, match="10 real galaxies are not of the class, which makes 4 for train, 2 for"):
+        augmentation_verdict(galaxies(60, 50), **small(tiny_weights))
+
+
+@pytest.fixture(scope="module")
+def other():
+    found = galaxies(120, 30, seed=5)
+    found["id"] = [f"t{row}" for row in range(120)]
+    return found
+
+
+class TestOtherTable:
+    """Galaxies of another table to test on."""
+
+    def test_it_is_tested_on_alone(self, table, other, tiny_weights):
+        found = augmentation_verdict(table, test=other, **small(tiny_weights, arms="transfer", positives=20))
+        record = found.table.meta[VERDICT]
+        assert record["split"]["test"] == {"of the class": 30, "others": 90}
+        assert record["split"]["train"] == {"of the class": 27, "others": 133}
+        assert found.outcomes == {20: "not tested"}
+        assert "no arm that could answer was asked for" in found.conclusion
+
+    def test_galaxies_of_both_are_refused(self, table, other, tiny_weights):
+        both = other.copy()
+        both["id"][3] = table["id"][7]
+        both["image"][9] = table["image"][11]
+        with pytest.raises(
+            ConditionError, match="2 galaxies of test= are also in the table, as far as id, image tell:"
+        ):
+            augmentation_verdict(table, test=both, **small(tiny_weights))
+
+    def test_images_of_another_size(self, table, tiny_weights):
+        with pytest.raises(ImageError, match="images of test= are 32x32, those of the table 64x64; bring them to one"):
+            augmentation_verdict(table, test=galaxies(60, 30, 32), **small(tiny_weights))
+
+
+def test_it_goes_on_without_a_seed(table, tiny_weights, tmp_path):
+    options = small(tiny_weights, arms="transfer", out=tmp_path / "v", rng=None)
+    first = augmentation_verdict(table, **options)
+    assert augmentation_verdict(table, **options).conclusion == first.conclusion
+
+
+def test_an_output_that_can_not_be_used(table, tiny_weights, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="can't make the folder"):
+        augmentation_verdict(table, **small(tiny_weights, out=tmp_path / "file"))
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "verdict.json").write_text("{")
+    with pytest.raises(ConditionError, match=r"verdict.json is damaged \(.*\); name another folder"):
+        augmentation_verdict(table, **small(tiny_weights, out=tmp_path / "v"))
+
+
+def test_scores_that_are_damaged(table, tiny_weights, tmp_path):
+    options = small(tiny_weights, arms="transfer", out=tmp_path / "v")
+    augmentation_verdict(table, **options)
+    (tmp_path / "v" / "real-6-0-1.npy").write_bytes(b"")
+    with pytest.raises(ConditionError, match=r"real-6-0-1.npy is damaged \(.*\); delete it, and it is made again"):
+        augmentation_verdict(table, **options)

@@ -85,7 +85,7 @@ ARMS = {
 
 
 def choose_arms(names: object) -> list[Arm]:
-    """Arms by name, and ``real``, with which all are compared; all where none is named.
+    """Arms by name, and those with which they are compared: ``real``, and ``transfer``; all where none is named.
 
     Raises
     ------
@@ -97,7 +97,8 @@ def choose_arms(names: object) -> list[Arm]:
     for name in chosen:
         if name not in ARMS:
             raise UnknownNameError("arm", str(name), ARMS)
-    return [arm for name, arm in ARMS.items() if name in ("real", *chosen)]
+    compared = ["real", *(["transfer"] if "transfer_synthetic" in chosen else [])]
+    return [arm for name, arm in ARMS.items() if name in (*compared, *chosen)]
 
 
 def drawn_for(ways: Iterable[tuple[Arm, float]], real: int) -> tuple[int, int]:

@@ -3,6 +3,8 @@ r"""From scores to probabilities, and from probabilities to what may be expected
 A logistic curve through scores of labelled galaxies that were not learnt from gives probabilities among galaxies that
 are as often of the class as the labelled ones (Platt 1999). A catalogue holds fewer: how many is estimated from its own
 scores (Saerens et al. 2002), or given. Labelled galaxies are resampled to see how far all this can be relied on.
+Galaxies that were chosen by their scores and then looked at are no fair sample: no curve is laid through them, but what
+they are is known when the catalogue's share is estimated.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ class Calibration:
     Parameters
     ----------
     slope, offset : float
+        The slope is 0 where scores say nothing.
     share : float
-        Of the class among the galaxies the curve was laid through.
+        Of the class among the galaxies the curve was laid through, as it says it.
     """
 
     slope: float
@@ -54,18 +57,33 @@ class Calibration:
             odds = odds + _log_odds(prevalence) - _log_odds(self.share)
         return np.asarray(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
 
-    def prevalence(self, scores: np.ndarray, counts: np.ndarray | None = None) -> float:
+    def prevalence(
+        self, scores: np.ndarray, counts: np.ndarray | None = None, looked_at: np.ndarray | None = None
+    ) -> float:
         """Share of the class among galaxies that were drawn from the same two classes in another mixture.
 
         Parameters
         ----------
         scores : ndarray, shape (N,)
+            Of those that nobody looked at.
         counts : ndarray, shape (N,), optional
             How often each occurs.
+        looked_at : ndarray, shape (K,), bool, optional
+            Whether those are of the class that were looked at.
+
+        Returns
+        -------
+        float
+            NaN where scores say nothing.
         """
+        if not self.slope:
+            return float("nan")
+        weights = np.ones(len(scores)) if counts is None else counts
+        known = np.zeros(0, dtype=bool) if looked_at is None else looked_at
         share = self.share
         for _ in range(_ROUNDS):
-            before, share = share, float(np.average(self.probabilities(scores, share), weights=counts))
+            of_class = float((self.probabilities(scores, share) * weights).sum()) + int(known.sum())
+            before, share = share, of_class / max(float(weights.sum()) + len(known), 1)
             if abs(share - before) < _ENOUGH:
                 break
         return share
@@ -79,7 +97,7 @@ class Expected:
     ----------
     prevalence, found, purity, completeness : Interval
         Share of the class in the catalogue; galaxies of the class among those returned, their share there, and their
-        share of all of the class.
+        share of all of the class that nobody looked at before. NaN where scores say nothing.
     """
 
     prevalence: Interval
@@ -112,7 +130,7 @@ def calibrate(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray | Non
     # Platt's targets: what a galaxy more of each kind would have said
     wanted = np.where(positive, (of_class + 1) / (of_class + 2), 1 / (others + 2))
     x = np.column_stack([_log_odds(scores), np.ones(len(scores))])
-    share = of_class / (of_class + others)
+    share = float(np.average(wanted, weights=counts))
     curve = np.array([1.0, 0.0])
     pull = np.diag([_WEAK, 0.0])
     for _ in range(_ROUNDS):  # Newton's steps, halved where they lead too far
@@ -123,7 +141,9 @@ def calibrate(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray | Non
         curve = curve - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < _ENOUGH:
             break
-    return Calibration(max(float(curve[0]), 0.0), float(curve[1]), share)
+    if curve[0] <= 0:  # what scores more is no more often of the class
+        return Calibration(0.0, float(_log_odds(share)), share)
+    return Calibration(float(curve[0]), float(curve[1]), share)
 
 
 def expect(
@@ -132,6 +152,7 @@ def expect(
     returned: np.ndarray,
     others: np.ndarray,
     *,
+    looked_at: np.ndarray | None = None,
     prevalence: float | None = None,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
@@ -144,6 +165,8 @@ def expect(
         Labelled galaxies: whether they are of the class, and scores as `calibrate` takes them.
     returned, others : ndarray, shape (K,) and (M,)
         Scores of the catalogue's galaxies that are returned, and of all others.
+    looked_at : ndarray, shape (J,), bool, optional
+        Whether those of the catalogue are of the class that were looked at before; they are not among the others.
     prevalence : float, optional
         Share of the class in the catalogue, where it is known.
     rng : Generator
@@ -151,14 +174,20 @@ def expect(
     resamples : int
     """
     centres, sizes = _binned(others)
-    told = _told(calibrate(positive, known), returned, centres, sizes, prevalence)
-    drawn = [
-        _told(calibrate(positive, known, counts), returned, centres, sizes, prevalence, rng)
-        for counts in resample_counts(positive, resamples, rng)
-    ]
+    seen = np.zeros(0, dtype=bool) if looked_at is None else looked_at
+
+    def told_by(counts: np.ndarray | None, rng: np.random.Generator | None) -> dict[str, float]:
+        return _told(calibrate(positive, known, counts), returned, centres, sizes, seen, prevalence, rng)
+
+    told = told_by(None, None)
+    drawn = [told_by(counts, rng) for counts in resample_counts(positive, resamples, rng)]
 
     def interval(name: str) -> Interval:
-        low, high = np.percentile([one[name] for one in drawn], _PERCENTILES)
+        values = np.array([one[name] for one in drawn])
+        values = values[np.isfinite(values)]
+        if not (np.isfinite(told[name]) and len(values)):
+            return Interval(float("nan"), float("nan"), float("nan"))
+        low, high = np.percentile(values, _PERCENTILES)
         return Interval(told[name], float(low), float(high))
 
     return Expected(*(interval(name) for name in ("prevalence", "found", "purity", "completeness")))
@@ -169,13 +198,16 @@ def _told(
     returned: np.ndarray,
     centres: np.ndarray,
     sizes: np.ndarray,
+    looked_at: np.ndarray,
     prevalence: float | None,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | None,
 ) -> dict[str, float]:
     """Figures that follow from a curve; with `rng`, of one draw of who is of the class."""
     scores = np.concatenate([returned, centres])
     counts = np.concatenate([np.ones(len(returned)), sizes])
-    share = calibration.prevalence(scores, counts) if prevalence is None else prevalence
+    share = calibration.prevalence(scores, counts, looked_at) if prevalence is None else prevalence
+    if not np.isfinite(share):
+        return dict.fromkeys(("prevalence", "found", "purity", "completeness"), float("nan"))
     among, rest = (calibration.probabilities(some, share) for some in (returned, centres))
     found, missed = float(among.sum()), float((rest * sizes).sum())
     if rng is not None:

@@ -6,7 +6,7 @@ scikit-learn classifier on the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from astro_galaxysd.classification.arms import Arm, Rows
 from astro_galaxysd.classification.network import STEPS, NetworkClassifier
 from astro_galaxysd.errors import ConditionError
 
-__all__ = ["Learner", "Scorer", "balance", "fit_linear", "told_apart"]
+__all__ = ["Learner", "Scorer", "balance", "check_estimator", "fit_linear", "told_apart"]
 
 #: Galaxies in, scores in [0, 1] out, shape (N,), float64.
 Scorer = Callable[[Rows], np.ndarray]
@@ -43,18 +43,28 @@ class Learner:
     steps: int = STEPS
 
     def __call__(self, arm: Arm, training: Rows, seed: int) -> Scorer:
-        """Learn in the way of an arm.
-
-        Raises
-        ------
-        ConditionError
-            For an arm that needs weights, where the estimator takes none.
-        """
+        """Learn in the way of an arm."""
         if arm.linear:
             return fit_linear(training)
         if self.estimator is not None:
             return _fit_estimator(self.estimator, arm, training, seed)
         return _fit_network(arm, training, seed, self.steps)
+
+
+def check_estimator(estimator: Any, arms: Iterable[Arm]) -> None:
+    """Raise ConditionError if a scikit-learn classifier can't learn in the way of an arm, or gives no probabilities."""
+    from sklearn.utils.validation import has_fit_parameter
+
+    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "predict_proba")):
+        raise ConditionError(f"{estimator!r} is no scikit-learn classifier with predict_proba; give one, made")
+    for arm in arms:
+        if arm.focal:
+            raise ConditionError(f"arm {arm.name!r} is for the network: {estimator!r} has its own loss; leave it out")
+        if arm.balance == "weights" and not arm.linear and not has_fit_parameter(estimator, "sample_weight"):
+            raise ConditionError(
+                f"{type(estimator).__name__}.fit takes no sample_weight, which arm {arm.name!r} needs; leave that out "
+                "of arms="
+            )
 
 
 def balance(positive: np.ndarray) -> np.ndarray:
@@ -71,13 +81,17 @@ def fit_linear(training: Rows) -> Scorer:
 def told_apart(real: Rows, synthetic: Rows, *, seed: int) -> float:
     """Area under the ROC curve of a linear model on features that tells synthetic galaxies from real ones.
 
-    Each galaxy is told by a model that learnt from four fifths of the others; 0.5: it can't tell.
+    Each galaxy is told by a model that learnt from four fifths of the others; 0.5: it can't tell, NaN: there are not
+    two of each.
     """
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     made = np.repeat([False, True], [len(real.positive), len(synthetic.positive)])
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+    fewest = min(len(real.positive), len(synthetic.positive))
+    if fewest < 2:
+        return float("nan")
+    folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed)
     both = np.concatenate([real.features, synthetic.features])
     told = cross_val_predict(_linear_model(), both, made, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(made, told))
@@ -96,18 +110,13 @@ def _fit_network(arm: Arm, training: Rows, seed: int, steps: int) -> Scorer:
 
 def _fit_estimator(estimator: Any, arm: Arm, training: Rows, seed: int) -> Scorer:
     from sklearn.base import clone
-    from sklearn.utils.validation import has_fit_parameter
 
     rows, options = np.arange(len(training.positive)), {}
     if arm.balance == "drawn":
         share = balance(training.positive)
-        rows = np.random.default_rng(seed).choice(rows, 2 * int((~training.positive).sum()), p=share / share.sum())
+        most = max(int(training.positive.sum()), int((~training.positive).sum()))
+        rows = np.random.default_rng(seed).choice(rows, 2 * most, p=share / share.sum())
     elif arm.balance == "weights":
-        if not has_fit_parameter(estimator, "sample_weight"):
-            raise ConditionError(
-                f"{type(estimator).__name__}.fit takes no sample_weight, which arm {arm.name!r} needs; leave that out "
-                "of arms="
-            )
         options["sample_weight"] = balance(training.positive)
     return _scorer(clone(estimator).fit(training.features[rows], training.positive[rows], **options))
 

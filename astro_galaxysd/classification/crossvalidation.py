@@ -15,6 +15,7 @@ from astro_galaxysd.classification.arms import Arm, Rows, assemble
 from astro_galaxysd.classification.classifiers import Scorer
 from astro_galaxysd.classification.curves import measure, trace
 from astro_galaxysd.classification.intervals import resample_counts
+from astro_galaxysd.errors import NoRealRowsError
 
 __all__ = ["Made", "average_precision", "choose_ratio", "held_out_scores"]
 
@@ -45,11 +46,12 @@ def held_out_scores(
     learn: Callable[[Arm, Rows, int], Scorer],
     arm: Arm,
     real: Rows,
+    objects: np.ndarray,
     made: tuple[Made, Made] | None,
     ratio: float,
     seed: int,
 ) -> np.ndarray:
-    """Scores of labelled galaxies, each by a classifier that learnt from four fifths of the others.
+    """Scores of labelled galaxies, each by a classifier that learnt from about four fifths of the others.
 
     Parameters
     ----------
@@ -57,6 +59,8 @@ def held_out_scores(
         Arm, training rows and a seed in, what scores other rows out.
     arm : Arm
     real : Rows
+    objects : ndarray, shape (N,), int
+        Rows with one number show one object, which is never in two parts.
     made : tuple of Made, or None
         Synthetic galaxies of the class, and others; None where `ratio` is 0.
     ratio : float
@@ -66,12 +70,20 @@ def held_out_scores(
     Returns
     -------
     ndarray, shape (N,), float64
-    """
-    from sklearn.model_selection import StratifiedKFold
 
-    folds = StratifiedKFold(min(_FOLDS, int(real.positive.sum())), shuffle=True, random_state=seed % 2**32)
+    Raises
+    ------
+    NoRealRowsError
+        If all galaxies of a class show one object.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fewest = min(len(np.unique(objects[real.positive == kind])) for kind in (True, False))
+    if fewest < 2:
+        raise NoRealRowsError(f"{fewest} object of one of the two classes is labelled; label two or more of each")
+    folds = StratifiedGroupKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed % 2**32)
     scores = np.empty(len(real.positive))
-    for learnt, hidden in folds.split(real.positive, real.positive):
+    for learnt, hidden in folds.split(real.positive, real.positive, objects):
         training = real.take(learnt)
         if made is not None and ratio:
             of_class, others = (one.without(hidden) for one in made)

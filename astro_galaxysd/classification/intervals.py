@@ -1,8 +1,10 @@
-"""How sure differences between classifiers are: scores in, figures and differences with intervals out.
+r"""How sure differences between classifiers are: scores in, figures and differences with intervals out.
 
-A bootstrap of two levels: runs, as each had other labelled galaxies, and test galaxies, those of the class and the
-others by themselves, so that the class stays as frequent. All arms are resampled alike, so that what a sample makes
-easy for all drops out of the differences.
+Two things vary: which galaxies are labelled, from run to run, and which are tested on, which is resampled, those of the
+class and the others by themselves. All arms meet the same, so that what a sample makes easy for all drops out of the
+differences. With R runs whose figures scatter by :math:`s`, and resamples that scatter by :math:`t`, the variance is
+:math:`s^2 / R + t^2`, and Student's distribution has the degrees of freedom of Welch and Satterthwaite: few runs say
+little of how they scatter. Where two ways are alike, 8 to 10 of 100 intervals of 95 % miss 0, not 5, with 3 to 5 runs.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from astro_galaxysd.classification.curves import METRICS, measure, trace
 
 __all__ = ["RESAMPLES", "Interval", "Resampled", "difference", "resample", "resample_counts"]
 
-#: Percentiles of 95 % from 1,000 resamples scatter by about a twentieth of the interval.
+#: The scatter of 1,000 resamples is known to 2 %.
 RESAMPLES = 1000
-_PERCENTILES = (2.5, 97.5)
+_COVERED = 0.95
 
 
 Way = TypeVar("Way", bound=Hashable)
@@ -38,15 +40,16 @@ class Interval(NamedTuple):
 
 
 class Resampled(NamedTuple):
-    """A figure of one arm: as measured, mean of its runs, and of each resample, shape (B,)."""
+    """A figure of one arm: mean of its runs; of each run, shape (R,); mean of the runs in each resample, shape (B,)."""
 
     value: float
+    runs: np.ndarray
     resamples: np.ndarray
 
     @property
     def interval(self) -> Interval:
         """The 95 % interval."""
-        return _interval(self.value, self.resamples)
+        return _interval(*self)
 
 
 def resample(
@@ -77,17 +80,13 @@ def resample(
     """
     # the sample itself, then resamples
     counts = np.concatenate([np.ones((1, len(positive))), resample_counts(positive, resamples, rng)])
-    runs = len(next(iter(scores.values())))
-    shares = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
     found: dict[Way, dict[str, Resampled]] = {}
     for arm, one in scores.items():
         figures = [
             measure(trace(positive, run, counts), threshold)
             for run, threshold in zip(one, thresholds[arm], strict=True)
         ]
-        found[arm] = {
-            name: _over_runs(np.stack([figure[name] for figure in figures], axis=1), shares) for name in METRICS
-        }
+        found[arm] = {name: _over_runs(np.stack([figure[name] for figure in figures], axis=1)) for name in METRICS}
     return found
 
 
@@ -110,19 +109,28 @@ def difference(first: Resampled, second: Resampled, *, relative: bool = False) -
     relative : bool
         In units of the second; not finite where that is 0.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = np.asarray(second.resamples) if relative else 1.0
-        resamples = (first.resamples - second.resamples) / scale
-        value = (first.value - second.value) / (np.float64(second.value) if relative else 1.0)
-    return _interval(float(value), resamples)
+    gains = [np.asarray(one, dtype=float) - two for one, two in zip(first, second, strict=True)]
+    if relative:
+        # a ratio of means: what one run or resample adds to it
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = gains[0] / second.value
+            gains = [gain, (gains[1] - gain * (second.runs - second.value)) / second.value,
+                     (gains[2] - gain * (second.resamples - second.value)) / second.value]  # fmt: skip
+    return _interval(float(gains[0]), gains[1], gains[2])
 
 
-def _over_runs(values: np.ndarray, shares: np.ndarray) -> Resampled:
+def _over_runs(values: np.ndarray) -> Resampled:
     """`values` of shape (1 + B, runs), the sample first."""
-    return Resampled(float(values[0].mean()), (values[1:] * shares).sum(axis=1))
+    return Resampled(float(values[0].mean()), values[0], values[1:].mean(axis=1))
 
 
-def _interval(value: float, resamples: np.ndarray) -> Interval:
-    known = resamples[np.isfinite(resamples)]
-    low, high = np.percentile(known, _PERCENTILES) if len(known) else (np.nan, np.nan)
-    return Interval(float(value), float(low), float(high))
+def _interval(value: float, runs: np.ndarray, resamples: np.ndarray) -> Interval:
+    from scipy.stats import t
+
+    if not np.isfinite([value, *runs]).all():
+        return Interval(value, np.nan, np.nan)
+    scatter = float(np.var(runs, ddof=1)) / len(runs)
+    variance = scatter + float(np.var(resamples))
+    freedom = (variance / scatter) ** 2 * (len(runs) - 1) if scatter else np.inf
+    half = float(t.ppf(0.5 + _COVERED / 2, freedom)) * np.sqrt(variance)
+    return Interval(value, value - half, value + half)

@@ -36,7 +36,10 @@ class Ranking:
         self._scores.append(scores)
         best = np.argsort(-scores, kind="stable")[: self.budget]
         if len(best):
-            self._kept.append((rows[best], images[best], scores[best]))
+            kept = rows[best]
+            if self._kept:
+                kept.meta.clear()  # that of the first piece is enough: vstack would add up lists in it
+            self._kept.append((kept, images[best], scores[best]))
         if sum(len(kept) for _, _, kept in self._kept) > 4 * self.budget:
             self._shrink()
 

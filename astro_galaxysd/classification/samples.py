@@ -6,13 +6,13 @@ in the catalogue that the classifier is for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.conditions.columns import find_id_column, row_names
+from astro_galaxysd.conditions.columns import find_id_column, row_names, texts
 from astro_galaxysd.conditions.selection import Population, Selection, read_population
 from astro_galaxysd.conditions.targets import Target, resolve_target
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
@@ -22,7 +22,7 @@ from astro_galaxysd.images.sources import image_items
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["FEWEST", "Labelled", "read_labelled"]
+__all__ = ["FEWEST", "Labelled", "read_labelled", "shortened"]
 
 #: Galaxies of the class that each part of the table needs.
 FEWEST = 5
@@ -94,7 +94,7 @@ def read_labelled(
     NoRealRowsError
         If there are fewer than `FEWEST` galaxies of the class.
     ConditionError
-        If all are of the class, or a row's class can't be told.
+        If all are of the class, or nothing tells the class.
     ImageError, UnknownNameError
         If images can't be read, or columns are not there.
     """
@@ -103,15 +103,20 @@ def read_labelled(
     names = row_names(table, id_column)
     items = image_items(table, images)
     shown = np.array([items[row] is not None for row in range(len(items))])
-    rows = np.flatnonzero(population.real & shown)
+    known = _told(population, found)
+    rows = np.flatnonzero(population.real & shown & known)
     excluded = {
         reason: [names[row] for row in np.flatnonzero(left_out)]
-        for reason, left_out in (("synthetic or artifact", ~population.real), ("no image", population.real & ~shown))
+        for reason, left_out in (
+            ("synthetic or artifact", ~population.real),
+            ("no image", population.real & ~shown),
+            ("no label", population.real & shown & ~known),
+        )
         if left_out.any()
     }
     if against is not None:
         other = _resolved(population, against, labels, label_column, selection).mask
-        neither = population.real & shown & (found.mask == other)
+        neither = population.real & shown & known & (found.mask == other)
         rows = rows[~neither[rows]]
         if neither.any():
             excluded["neither or both"] = [names[row] for row in np.flatnonzero(neither)]
@@ -136,6 +141,15 @@ def read_labelled(
     )  # fmt: skip
 
 
+def shortened(excluded: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, dict[str, Any]]:
+    """Rows left out of several tables, for a record: by reason ``rows``, how many, and ``named``, the first of them."""
+    found: dict[str, list[str]] = {}
+    for one in excluded:
+        for reason, names in one.items():
+            found.setdefault(reason, []).extend(names)
+    return {reason: {"rows": len(names), "named": names[:_NAMED]} for reason, names in found.items()}
+
+
 def _resolved(
     population: Population,
     target: str,
@@ -150,3 +164,12 @@ def _resolved(
             "a label or a boolean column"
         )
     return found
+
+
+def _told(population: Population, target: Target) -> np.ndarray:
+    """Rows of which it is known whether they are of a class: they have a label, votes or a prompt."""
+    if target.column is not None:
+        return np.array([value not in (None, "") for value in texts(population.table[target.column])], dtype=bool)
+    if population.fractions is not None:
+        return np.asarray(np.isfinite(population.fractions).any(axis=1))
+    return np.array([bool(prompt) for prompt in population.prompts or ()], dtype=bool)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from astro_galaxysd.classification.curves import best_threshold
 from astro_galaxysd.classification.drawn import as_rows
 from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.images.files import atomic_path, rehearse_path
+from astro_galaxysd.images.files import atomic_path, make_folder, rehearse_path
 from astro_galaxysd.images.storage import read_table, write_table
 
 if TYPE_CHECKING:
@@ -118,11 +119,11 @@ class Store:
         self._folder = folder
         if folder is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / _IDENTITY
         told = json.loads(json.dumps(dict(identity)))
         rehearse_path(path, overwrite=True)
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else told
+        known = _read_identity(path) if path.exists() else told
         differ = sorted(name for name in {*told, *known} if told.get(name) != known.get(name))
         if differ:
             raise ConditionError(
@@ -131,13 +132,23 @@ class Store:
         with atomic_path(path, overwrite=True) as partial:
             partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
+    @staticmethod
+    def seed(folder: str | os.PathLike[str]) -> int | None:
+        """The seed of the study in a folder, None where there is none."""
+        path = Path(folder) / _IDENTITY
+        seed = _read_identity(path).get("seed") if path.is_file() else None
+        return seed if isinstance(seed, int) else None
+
     def array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """The array of a name, read or made."""
         if self._folder is None:
             return make()
         path = self._folder / f"{name}.npy"
         if path.exists():
-            return np.asarray(np.load(path))
+            try:
+                return np.asarray(np.load(path))
+            except (OSError, EOFError, ValueError) as error:
+                raise ConditionError(f"{path} is damaged ({error}); delete it, and it is made again") from error
         made, file = make(), io.BytesIO()
         np.save(file, made)
         with atomic_path(path, overwrite=True) as partial:
@@ -152,6 +163,14 @@ class Store:
         if not path.exists():
             write_table(make(), path)
         return read_table(path)
+
+
+def _read_identity(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConditionError(f"{path} is damaged ({error}); name another folder") from error
+    return found if isinstance(found, dict) else {}
 
 
 class Study:
@@ -228,7 +247,7 @@ class Study:
 
         Real ones are all of the training part, also those whose labels no arm is told.
         """
-        if not any(arm.synthetic == "asked" for arm in self.setting.arms):
+        if not any(arm.synthetic in ("asked", "positives") for arm in self.setting.arms):
             return None
         training = self.rows.take(self.parts["train"])
         return told_apart(training.take(training.positive), self.of_class(positives, 0), seed=self.setting.seed % 2**32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ from astro_galaxysd.cli.inputs import read_json, read_named_table, use_threads
 from astro_galaxysd.errors import ConditionError
 
 __all__ = ["run_search", "run_verdict"]
-
-_NAMED = 5
 
 
 def run_verdict(options: argparse.Namespace) -> int:
@@ -41,7 +39,7 @@ def run_verdict(options: argparse.Namespace) -> int:
         at = f" at ratio {row['ratio']:g}" if row["ratio"] else ""
         gain = f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
         print(f"{row['positives']:>4} labelled  {row['arm'] + at:<34} {row['value']:.3f}  over real only {gain}")
-    _print_left_out((why, len(names), names) for why, names in found.table.meta[VERDICT]["excluded"].items())
+    _print_left_out(found.table.meta[VERDICT]["excluded"])
     print(found.conclusion)
     print(f"verdict  {folder / 'verdict.html'}")
     return 0
@@ -64,9 +62,8 @@ def run_search(options: argparse.Namespace) -> int:
         **_shared(options),
     )
     record = found.candidates.meta[SEARCH]
-    _print_left_out(
-        (why, rows["rows"], rows["named"]) for part in ("excluded", "left out") for why, rows in record[part].items()
-    )
+    _print_left_out(record["excluded"])
+    _print_left_out(record["left out"])
     tried = ", ".join(f"{value:.3f} at ratio {ratio}" for ratio, value in record["average precision by ratio"].items())
     labelled = record["labelled"]
     print(f"labelled  {labelled['of the class']} of the class, {labelled['others']} others")
@@ -111,6 +108,7 @@ def _shared(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _print_left_out(reasons: Iterable[tuple[str, int, list[str]]]) -> None:
-    for why, number, names in reasons:
-        print(f"left out, {why}: {number}, {', '.join(names[:_NAMED])}{', ...' if number > _NAMED else ''}")
+def _print_left_out(reasons: Mapping[str, Mapping[str, Any]]) -> None:
+    for why, left_out in reasons.items():
+        more = ", ..." if left_out["rows"] > len(left_out["named"]) else ""
+        print(f"left out, {why}: {left_out['rows']}, {', '.join(left_out['named'])}{more}")

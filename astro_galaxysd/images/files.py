@@ -15,7 +15,7 @@ from pathlib import Path
 
 from astro_galaxysd.errors import OutputError, OutputExistsError
 
-__all__ = ["atomic_folder", "atomic_path", "rehearse_folder", "rehearse_path"]
+__all__ = ["atomic_folder", "atomic_path", "make_folder", "rehearse_folder", "rehearse_path"]
 
 
 @contextmanager
@@ -68,6 +68,20 @@ def rehearse_path(path: str | os.PathLike[str], overwrite: bool = False) -> None
     with suppress(_Rehearsed), atomic_path(path, overwrite) as partial:
         partial.touch()
         raise _Rehearsed
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises
+    ------
+    OutputError
+        If there is a file of that name, or the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't make the folder {str(folder)!r} ({error.strerror}); name another") from error
 
 
 @contextmanager

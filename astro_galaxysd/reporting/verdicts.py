@@ -106,6 +106,13 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
             return ", ".join(map(told, value)) or "none"
         return "not known" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
-    names = ("split", "compared by", "rows of one object", "seen by the weights", "told apart")
-    left_out = {reason: len(rows) for reason, rows in record["excluded"].items()}
+    names = (
+        "split",
+        "compared by",
+        "rows of one object",
+        "seen",
+        "galaxies of the class that the weights were trained on",
+        "told apart",
+    )
+    left_out = {reason: rows["rows"] for reason, rows in record["excluded"].items()}
     return [*((name, told(record[name])) for name in names), ("rows left out", told(left_out))]

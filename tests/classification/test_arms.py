@@ -59,3 +59,7 @@ def test_arms_by_name():
     assert [arm.name for arm in choose_arms(["synthetic", "focal"])] == ["real", "focal", "synthetic"]
     with pytest.raises(UnknownNameError, match="arm 'magic'"):
         choose_arms("magic")
+
+
+def test_a_linear_model_with_synthetic_galaxies_is_compared_with_one_without():
+    assert [arm.name for arm in choose_arms("transfer_synthetic")] == ["real", "transfer", "transfer_synthetic"]

@@ -56,7 +56,27 @@ def test_labelled_galaxies_that_are_wholly_told_apart():
 
 def test_scores_upside_down_say_nothing():
     positive, scores = galaxies(300, 0.3, 4)
-    assert calibrate(positive, 1 - scores).slope == 0
+    found = calibrate(positive, 1 - scores)
+    assert found.slope == 0
+    np.testing.assert_allclose(found.probabilities(scores), found.share)
+    assert np.isnan(found.prevalence(scores))
+    told = expect(positive, 1 - scores, scores[:10], scores[10:], rng=np.random.default_rng(0), resamples=10)
+    assert np.isnan([*told.purity, *told.completeness, *told.prevalence]).all()
+
+
+def test_after_a_round_what_was_looked_at_is_known():
+    """The best hundred were looked at and are gone; the truth about the next hundred is within most intervals."""
+    inside = 0
+    for seed in range(20):
+        known = galaxies(400, 0.25, seed)
+        positive, scores = galaxies(4000, 0.05, 100 + seed)
+        order = np.argsort(-scores)
+        seen, top, rest = order[:100], order[100:200], order[200:]
+        found = expect(
+            *known, scores[top], scores[rest], looked_at=positive[seen], rng=np.random.default_rng(0), resamples=60
+        )
+        inside += found.purity.low <= positive[top].mean() <= found.purity.high
+    assert inside >= 15
 
 
 def test_one_class():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
 
 from astro_galaxysd.classification.arms import ARMS, Rows
-from astro_galaxysd.classification.classifiers import Learner, balance, fit_linear, told_apart
+from astro_galaxysd.classification.classifiers import Learner, balance, check_estimator, fit_linear, told_apart
 from astro_galaxysd.errors import ConditionError
 
 
@@ -72,6 +73,28 @@ class TestEstimator:
         assert not hasattr(own, "coef_")
 
     def test_one_without_weights(self, real):
-        with pytest.raises(ConditionError, match="KNeighborsClassifier.fit takes no sample_weight, which arm 'class_w"):
-            Learner(KNeighborsClassifier())(ARMS["class_weights"], real, 0)
         assert Learner(KNeighborsClassifier(3))(ARMS["oversampled"], real, 0)(real)[:4].min() > 0.5
+
+    @pytest.mark.parametrize(
+        ("estimator", "arm", "told"),
+        [
+            (
+                KNeighborsClassifier(),
+                "class_weights",
+                "KNeighborsClassifier.fit takes no sample_weight, which arm 'class",
+            ),
+            (LinearSVC(), "real", r"LinearSVC\(\) is no scikit-learn classifier with predict_proba; give one, made"),
+            (LogisticRegression, "real", "is no scikit-learn classifier with predict_proba; give one, made"),
+            (LogisticRegression(), "focal", "arm 'focal' is for the network: LogisticRegression"),
+        ],
+    )
+    def test_what_can_not_learn_so(self, estimator, arm, told):
+        with pytest.raises(ConditionError, match=told):
+            check_estimator(estimator, [ARMS[arm]])
+
+    def test_what_can(self):
+        check_estimator(KNeighborsClassifier(), [ARMS["real"], ARMS["transfer"]])
+
+
+def test_one_synthetic_galaxy_is_not_told_apart():
+    assert np.isnan(told_apart(rows(10, 60, True), rows(1, 60, True), seed=0))

@@ -5,6 +5,7 @@ import pytest
 
 from astro_galaxysd.classification.arms import ARMS, Rows
 from astro_galaxysd.classification.crossvalidation import Made, average_precision, choose_ratio, held_out_scores
+from astro_galaxysd.errors import NoRealRowsError
 
 ARM = ARMS["transfer_synthetic"]
 
@@ -45,7 +46,7 @@ def test_nobody_is_scored_by_what_it_taught(real, made, ratio):
 
         return score
 
-    scores = held_out_scores(learn, ARM, real, made, ratio, 3)
+    scores = held_out_scores(learn, ARM, real, np.arange(30), made, ratio, 3)
     np.testing.assert_array_equal(scores, real.features[:, 0])
     assert set.union(*(hidden for _, hidden in seen)) == set(range(30))
     assert {taught for taught, _ in seen} == ({24} if ratio == 0 else {48})
@@ -59,8 +60,28 @@ def test_as_many_folds_as_there_are_of_the_class(real):
         asked.append(int(training.positive.sum()))
         return lambda some: some.features[:, 0]
 
-    held_out_scores(learn, ARM, few, None, 0.0, 3)
+    held_out_scores(learn, ARM, few, np.arange(23), None, 0.0, 3)
     assert asked == [2, 2, 2]
+
+
+def test_an_object_is_in_one_fold(real):
+    objects = np.r_[np.arange(10) // 2, 5 + np.arange(20) // 2]
+
+    def learn(arm, training, seed):
+        known = {objects[int(number)] for number in training.features[:, 0]}
+
+        def score(asked):
+            assert not known & {objects[int(number)] for number in asked.features[:, 0]}
+            return asked.features[:, 0]
+
+        return score
+
+    held_out_scores(learn, ARM, real, objects, None, 0.0, 3)
+
+
+def test_one_object_is_too_few(real):
+    with pytest.raises(NoRealRowsError, match="1 object of one of the two classes is labelled; label two or more"):
+        held_out_scores(None, ARM, real, np.where(real.positive, 0, np.arange(30)), None, 0.0, 3)
 
 
 def test_average_precision_is_that_of_scikit_learn():

@@ -5,13 +5,13 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd.classification.drawn import BASE, Synthesis, as_rows
+from astro_galaxysd.errors import ConditionError
 
 
 @pytest.fixture
 def synthesis(tiny_weights):
     table = Table(
         {
-            "id": [f"g{row}" for row in range(12)],
             "t01_smooth": np.linspace(0.1, 0.9, 12),
             "t01_features": np.linspace(0.9, 0.1, 12),
             "t06_odd_yes": np.full(12, 0.9),
@@ -19,7 +19,7 @@ def synthesis(tiny_weights):
         }
     )
     drawing = {"weights": tiny_weights, "generator": None, "steps": 2, "guidance": 1.0}
-    columns = {"schema": None, "labels": None, "label_column": None, "id_column": None}
+    columns = {"schema": None, "labels": None, "label_column": None}
     return Synthesis(table, {"target": "merger", "threshold": 0.5, "cut": None}, columns, drawing)
 
 
@@ -39,7 +39,7 @@ def test_votes_of_others(synthesis):
     assert sorted(drawn[BASE][:8]) == list(range(4, 12))
     assert len(set(drawn["seed"].tolist())) == 20
     assert not any("merger" in prompt for prompt in drawn["prompt"])
-    np.testing.assert_array_equal(drawn["t01_smooth"], synthesis.table["t01_smooth"][drawn[BASE]])
+    assert set(drawn.colnames) == {"seed", "prompt", "image", BASE}
 
 
 def test_the_size_of_real_ones(synthesis):
@@ -48,3 +48,29 @@ def test_the_size_of_real_ones(synthesis):
     assert rows.images.shape == (3, 48, 48, 3)
     assert rows.features.shape == (3, 3)
     assert rows.positive.tolist() == [True] * 3
+
+
+def test_ids_may_stand_in_several_rows(synthesis):
+    table = synthesis.table.copy()
+    table["id"], table["image"] = "same", 0
+    made = Synthesis.of(table, "image", synthesis.asked, {**synthesis.columns, "id_column": "id"}, synthesis.drawing)
+    assert not {"id", "image"} & set(made.table.colnames)
+    assert len(made.of_class(np.arange(4), 5, 7)) == 5
+    assert table.colnames[-2:] == ["id", "image"]
+
+
+def test_what_can_not_be_drawn_is_told_before(synthesis):
+    synthesis.check(np.arange(12) < 4)
+    synthesis.table["t01_smooth"][7] = synthesis.table["t01_features"][7] = np.nan
+    synthesis.table["t06_odd_yes"][7] = synthesis.table["t08_merger"][7] = np.nan
+    with pytest.raises(ConditionError):
+        synthesis.check(np.arange(12) < 4)
+
+
+def test_a_set_that_is_not_whole_is_none(synthesis, monkeypatch):
+    from astro_galaxysd.classification import drawn
+
+    whole = drawn.generate
+    monkeypatch.setattr(drawn, "generate", lambda *given, **options: whole(*given, **options)[:2])
+    with pytest.raises(KeyboardInterrupt):
+        synthesis.of_class(np.arange(4), 5, 7)

@@ -85,3 +85,38 @@ def test_shares_that_are_none():
 )
 def test_columns_of_positions(names, expected):
     assert find_positions(Table({name: [1.0] for name in names})) == expected
+
+
+def test_positions_as_text_are_not_compared():
+    assert find_positions(Table({"ra": ["12:00:00"], "dec": ["+01:00:00"]})) is None
+
+
+def test_declinations_that_are_none(images):
+    n = len(images)
+    found = find_objects(images, pixels(images), positions=(np.zeros(n), np.full(n, -999.0)))
+    assert found.joined["position"] == 0
+
+
+def test_clean_skies_are_not_one_picture():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:128, :128] - 63.5
+    images = []
+    for size, axes, turned, light in zip(
+        rng.uniform(5, 14, 60),
+        rng.uniform(0.3, 1, 60),
+        rng.uniform(0, np.pi, 60),
+        rng.uniform(40, 200, 60),
+        strict=True,
+    ):
+        along, across = x * np.cos(turned) + y * np.sin(turned), y * np.cos(turned) - x * np.sin(turned)
+        images.append(light * np.exp(-(along**2 + (across / axes) ** 2) / 2 / size**2))
+    images = np.repeat(np.stack(images)[..., None], 3, 3).round().astype(np.uint8)
+    found = find_objects(images, pixels(images))
+    assert len(set(found.numbers.tolist())) >= 58
+
+
+@pytest.mark.parametrize("shape", [(4, 20, 3), (8, 8, 3), (17, 9, 3)])
+def test_small_pictures(shape):
+    image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    found = find_objects(np.stack([image, image, 255 - image]), np.eye(3, dtype=np.float32)[[0, 0, 1]])
+    assert found.joined == {"image": 1}

@@ -6,9 +6,11 @@ from astropy.table import Table
 
 from astro_galaxysd import write_table
 from astro_galaxysd.classification.pieces import ROW, Pieces
-from astro_galaxysd.errors import ConditionError, NoRealRowsError, UnknownNameError
+from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError, UnknownNameError
+from astro_galaxysd.evaluation.memory import digests
 from astro_galaxysd.images.codec import detect_format, encode_images
 from astro_galaxysd.images.encoded import Encoding
+from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.testing import example_batch
 
 N = 1200  # more than two pieces
@@ -50,7 +52,8 @@ def test_all_that_is_not_known(images, suffix, tmp_path):
 
 def test_a_catalogue_without_ids(images):
     pieces, found = read(catalogue(images[:20], ids=False), ["3"], [images[[4]]])
-    assert pieces.names(found[0][0]) == [str(row) for row in range(20) if row != 4]
+    assert pieces.names(found[0][0]) == [f"row {row}" for row in range(20) if row != 4]
+    assert not pieces.identified
 
 
 def test_what_can_not_be_scored_is_named(images):
@@ -81,6 +84,33 @@ def test_encoded_images(images):
     encoded = encode_images(images[:4], type(jpeg)("encoded", (16, 16), dtype="bytes", encoding=Encoding("PNG")))
     _, found = read(Table({"id": [*"abcd"], "image": encoded}))
     np.testing.assert_array_equal(found[0][1], images[:4])
+
+
+def test_ids_that_name_no_single_row(images):
+    table = catalogue(images[:6])
+    table["id"] = ["a", "b", "a", " ", "", "c "]
+    pieces, found = read(table)
+    assert pieces.names(found[0][0]) == ["a (row 0)", "b", "a (row 2)", "row 3", "row 4", "c"]
+
+
+def test_who_was_met(images):
+    pieces, _ = read(catalogue(images[:9]), ["g3"], [images[[5]]])
+    assert [name for name, _ in pieces.met] == ["g3", "g5"]
+    assert pieces.met[1][1] == digests(images[[5]])[0]
+
+
+def test_images_none_of_which_can_be_read(images):
+    table = catalogue(images[:4])
+    table.replace_column("image", object_array([b"no picture"] * 4))
+    with pytest.raises(ImageError, match="none of the catalogue's first 4 images can be read; of the first: row 0"):
+        read(table)
+
+
+def test_columns_that_a_search_adds(images):
+    table = catalogue(images[:4])
+    table["search_rank"] = 1
+    with pytest.raises(ConditionError, match="the catalogue has the column 'search_rank'; names that begin with 'sear"):
+        read(table)
 
 
 def test_what_is_no_catalogue(images, tmp_path):

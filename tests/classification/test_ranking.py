@@ -37,6 +37,15 @@ def test_only_the_best_are_kept():
         assert sum(len(kept) for _, _, kept in ranking._kept) <= 15
 
 
+def test_what_holds_for_the_table_is_kept_once():
+    ranking = Ranking(2)
+    for _ in range(30):
+        rows, images = piece(range(3))
+        rows.meta["comments"] = ["one"]
+        ranking.add(rows, images, np.arange(3.0))
+    assert ranking.best()[0].meta == {"comments": ["one"]}
+
+
 def test_fewer_than_asked_for():
     ranking = Ranking(10)
     ranking.add(*piece(range(4)), np.arange(4.0))

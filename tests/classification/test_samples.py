@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astro_galaxysd.classification.samples import read_labelled
+from astro_galaxysd.classification.samples import read_labelled, shortened
 from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError, UnknownNameError
 from astro_galaxysd.testing import example_batch
@@ -102,3 +102,26 @@ def test_images_of_several_sizes():
     given["image"] = images
     with pytest.raises(ImageError, match=r"images of 2 sizes \(16x24, 32x32\); bring them to one with fit_size"):
         read(given)
+
+
+def test_rows_without_a_label_are_no_others():
+    from astropy.table import MaskedColumn
+
+    given = table()
+    mask = np.arange(20) >= 15
+    given["wanted"] = MaskedColumn(np.arange(20) < 6, mask=mask)
+    found = read(given, "wanted", labels={"wanted": "merger"})
+    assert (int(found.positive.sum()), len(found)) == (6, 15)
+    assert found.excluded == {"no label": [f"g{row}" for row in range(15, 20)]}
+    given = table()
+    for name in ("t01_smooth", "t06_odd_yes", "t08_merger"):
+        given[name][18:] = np.nan
+    assert read(given).excluded == {"no label": ["g18", "g19"]}
+
+
+def test_a_record_names_the_first_of_those_left_out():
+    names = [f"g{row}" for row in range(8)]
+    assert shortened([{"no image": names}, {"no image": ["h"], "no label": ["i"]}]) == {
+        "no image": {"rows": 9, "named": names[:5]},
+        "no label": {"rows": 1, "named": ["i"]},
+    }

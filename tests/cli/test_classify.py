@@ -25,7 +25,7 @@ def tables(tmp_path, monkeypatch):
 
 
 def test_a_verdict_and_its_page(tables, tiny_weights, capsys):
-    words = ["verdict", "real.parquet", "--target", "merger", "--quick", "--runs", "2", "--others", "12", "-o", "out"]
+    words = ["verdict", "real.parquet", "--target", "merger", "--quick", "--runs", "3", "--others", "12", "-o", "out"]
     words += ["--weights", str(tiny_weights), "--steps", "2", "--guidance", "1", "--arms", "transfer", "synthetic"]
     words += ["--positives", "6", "--training-steps", "10", "--no-progress"]
     assert cli.main(words) == 0
@@ -50,8 +50,8 @@ def test_rows_left_out_are_named(tables, tiny_weights, capsys):
     encoded[1] = encoded[2] = None
     table.replace_column("image", object_array(encoded))
     write_table(table, "gaps.parquet")
-    words = ["verdict", "gaps.parquet", "--target", "merger", "--arms", "transfer", "--runs", "2", "--others", "12"]
-    words += ["--weights", str(tiny_weights), "--positives", "6", "-o", "gaps", "--no-progress"]
+    words = ["verdict", "gaps.parquet", "--target", "merger", "--arms", "transfer", "--runs", "3", "--others", "12"]
+    words += ["--weights", str(tiny_weights), "--positives", "6", "--training-steps", "2", "-o", "gaps", "--no-progress"]
     assert cli.main(words) == 0
     assert f"left out, no image: 2, {table['id'][1]}, {table['id'][2]}\n" in capsys.readouterr().out
 

@@ -45,7 +45,9 @@ def test_those_of_the_weights_it_began_with_count_once(tmp_path):
 
 def test_nothing_is_said_where_the_base_says_nothing(tmp_path):
     write_learnt_answers(tmp_path, [*"ab"], votes(1, 1), hashes=["0123456789abcdef"], answers=tmp_path / "none.csv")
-    with pytest.raises(WeightsError, match=r"training_answers.csv doesn't tell how many galaxies with the answer 'merg"):
+    with pytest.raises(
+        WeightsError, match=r"training_answers.csv doesn't tell how many galaxies with the answer 'merg"
+    ):
         count_learnt(tmp_path, "merger")
 
 

@@ -27,9 +27,10 @@ def record():
         "split": {part: {"of the class": 20, "others": 60} for part in ("train", "validation", "test")},
         "compared by": ["id", "image"],
         "rows of one object": {"id": 0, "image": 2},
-        "seen by the weights": {"of the class": None, "others": None},
+        "seen": {"weights 'mini'": {"train": 3, "test": None}},
+        "galaxies of the class that the weights were trained on": 595,
         "told apart": {"10": 0.913},
-        "excluded": {"no image": ["g1", "g2"]},
+        "excluded": {"no image": {"rows": 2, "named": ["g1", "g2"]}},
     }
 
 
@@ -40,7 +41,7 @@ def test_every_number_and_arm_is_on_the_page(found, record):
     assert "50 labelled galaxies" in page
     assert page.count('<th scope="row">synthetic, ratio 1</th>') == 2
     assert page.count("<td>0.50<br><small>+0.10 (-0.10 to +0.20)</small></td>") == 4
-    for told in ("not known", "10 0.91", "no image 2", "id, image"):
+    for told in ("train 3, test not known", "595", "10 0.91", "no image 2", "id, image"):
         assert told in page
 
 
