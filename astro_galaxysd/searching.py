@@ -203,45 +203,30 @@ def search(
         n_synthetic,
         seed,
     )
-    ranking = Ranking(budget)
+    ranking, embed = Ranking(budget), None if classifier == "network" else loaded.embed
     ids = [*(known.names if known.identified else ()), *compress(vetted.names, vetted.identified)]
     for rows, pixels in pieces.unknown(ids, [known.images, vetted.images], progress=progress):
-        features = loaded.embed(pixels) if classifier != "network" else np.zeros((len(pixels), 0), np.float32)
+        features = np.zeros((len(pixels), 0), np.float32) if embed is None else embed(pixels)
         ranking.add(rows, pixels, taught.score(Rows(pixels, features, np.zeros(len(pixels), dtype=bool))))
     best, pixels, scores = ranking.best()
-    own = len(known)  # galaxies that were chosen by their scores are no fair sample of the class
+    # galaxies that were chosen by their scores are no fair sample of the class: those of the labelled table alone are
+    held_out = taught.held_out[: len(known)]
     expected = expect(
-        known.positive,
-        taught.held_out[:own],
-        scores,
-        ranking.others(),
-        looked_at=_met(vetted, pieces),
-        prevalence=prevalence,
+        known.positive, held_out, scores, ranking.others(), looked_at=_met(vetted, pieces), prevalence=prevalence,
         rng=stream(seed, "expected"),
-    )
+    )  # fmt: skip
     best[NAME] = np.array(pieces.names(best), dtype=str)
     best[RANK] = np.arange(1, len(scores) + 1)
     best[SCORE] = scores
-    calibration = calibrate(known.positive, taught.held_out[:own])
-    best[PROBABILITY] = calibration.probabilities(scores, expected.prevalence.value)
+    best[PROBABILITY] = calibrate(known.positive, held_out).probabilities(scores, expected.prevalence.value)
     _add_nearest(best, loaded.embed(pixels), labels_known)
-    counts = labels_known.rows.positive
     record = run_record(
         target=target, against=against, budget=budget, run_seed=seed, reader=loaded.revision,
         weights=os.fspath(weights), weights_revision=weights_content(weights),
         classifier=classifier if isinstance(classifier, str) else repr(classifier),
-    ) | {
-        "ids": pieces.identified,
-        "labelled": {"of the class": int(counts.sum()), "others": int((~counts).sum())},
-        "looked at before": len(vetted.names),
-        "synthetic": taught.synthetic,
-        "average precision by ratio": taught.tried,
-        "scored": ranking.scored,
-        "left out": pieces.left_out,
-        "excluded": shortened([known.excluded]),
-        "galaxies of the class that the weights were trained on": count_target(weights, known.target),
-        "expected": {name: interval._asdict() for name, interval in vars(expected).items()},
-    }  # fmt: skip
+    )  # fmt: skip
+    record |= _findings(known, vetted, labels_known, taught, pieces, ranking, expected)
+    record["galaxies of the class that the weights were trained on"] = count_target(weights, known.target)
     best.meta[SEARCH] = json_ready(record)
     if folder is not None:
         _write(folder, best, pixels, labels_known, target, seed)
@@ -353,6 +338,31 @@ def _made(
         rows = as_rows(drawn, (height, width), reader.embed, positive=positive)
         both.append(Made(rows, np.asarray(drawn[BASE])))
     return both[0], both[1]
+
+
+def _findings(
+    known: Labelled,
+    vetted: Vetted,
+    labels: _Labels,
+    taught: _Taught,
+    pieces: Pieces,
+    ranking: Ranking,
+    expected: Expected,
+) -> dict[str, Any]:
+    """What the record says beside what was asked."""
+    counts = labels.rows.positive
+    told = {name: [value if np.isfinite(value) else None for value in one] for name, one in vars(expected).items()}
+    return {
+        "ids": pieces.identified,
+        "labelled": {"of the class": int(counts.sum()), "others": int((~counts).sum())},
+        "looked at before": len(vetted.names),
+        "synthetic": taught.synthetic,
+        "average precision by ratio": taught.tried,
+        "scored": ranking.scored,
+        "left out": pieces.left_out,
+        "excluded": shortened([known.excluded]),
+        "expected, low, high": told,
+    }
 
 
 def _add_nearest(found: Table, features: np.ndarray, labels: _Labels) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,22 @@ def run_verdict(options: argparse.Namespace) -> int:
     from astro_galaxysd.verdict import VERDICT, augmentation_verdict
 
     folder = _prepare(options, "merger/")
-    found = augmentation_verdict(
-        read_named_table(options.table),
-        test=read_named_table(options.test) if options.test else None,
-        positives=options.positives,
-        others=options.others,
-        ratios=options.ratios,
-        runs=options.runs,
-        arms=options.arms,
-        quick=options.quick,
-        **_shared(options),
-    )
+    tables = read_named_table(options.table), read_named_table(options.test) if options.test else None
+    try:
+        found = augmentation_verdict(
+            tables[0],
+            test=tables[1],
+            positives=options.positives,
+            others=options.others,
+            ratios=options.ratios,
+            runs=options.runs,
+            arms=options.arms,
+            quick=options.quick,
+            **_shared(options),
+        )
+    except KeyboardInterrupt:
+        print(f"galaxysd: interrupted; the same command goes on from {folder}", file=sys.stderr)
+        return 130
     with atomic_path(folder / "verdict.ecsv", overwrite=True) as partial:
         found.table.write(partial, format="ascii.ecsv", overwrite=True)
     with atomic_path(folder / "verdict.html", overwrite=True) as partial:

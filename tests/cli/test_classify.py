@@ -39,6 +39,15 @@ def test_a_verdict_and_its_page(tables, tiny_weights, capsys):
     assert table.meta[VERDICT]["target"] == "merger"
 
 
+def test_an_interrupt_says_how_to_go_on(tables, capsys, monkeypatch):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("astro_galaxysd.verdict.augmentation_verdict", interrupted)
+    assert cli.main(["verdict", "real.parquet", "--target", "merger", "-o", "out"]) == 130
+    assert capsys.readouterr().err == "galaxysd: interrupted; the same command goes on from out\n"
+
+
 def test_no_output_named(tables, capsys):
     assert cli.main(["verdict", "real.parquet", "--target", "merger"]) == 1
     assert "no output named; give -o FOLDER, for example -o merger/" in capsys.readouterr().err
@@ -51,8 +60,21 @@ def test_rows_left_out_are_named(tables, tiny_weights, capsys):
     table.replace_column("image", object_array(encoded))
     write_table(table, "gaps.parquet")
     words = ["verdict", "gaps.parquet", "--target", "merger", "--arms", "transfer", "--runs", "3", "--others", "12"]
-    words += ["--weights", str(tiny_weights), "--positives", "6", "--training-steps", "2", "-o", "gaps", "--no-progress"]
+    words += [
+        "--weights",
+        str(tiny_weights),
+        "--positives",
+        "6",
+        "--training-steps",
+        "2",
+        "-o",
+        "gaps",
+        "--no-progress",
+    ]
     assert cli.main(words) == 0
+    assert f"left out, no image: 2, {table['id'][1]}, {table['id'][2]}\n" in capsys.readouterr().out
+    words = ["search", "real.parquet", "--labelled", "gaps.parquet", "--target", "merger", "--n-synthetic", "0"]
+    assert cli.main([*words, "-o", "found", "--no-progress"]) == 0
     assert f"left out, no image: 2, {table['id'][1]}, {table['id'][2]}\n" in capsys.readouterr().out
 
 
