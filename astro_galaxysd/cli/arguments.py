@@ -57,7 +57,7 @@ _VERDICT = """\
 Say whether synthetic galaxies improve a classifier of a class: real galaxies are split, a few labelled ones are given
 to several ways to learn, with and without synthetic galaxies, and real ones that none has seen say which is best.
 
-  galaxysd verdict survey.parquet --target merger --quick -o merger/
+  galaxysd verdict survey.parquet --target merger --quick -o quick/
   galaxysd verdict survey.parquet --target merger --positives 10 50 --ratios 0.25 1 4 -o merger/
 
 An interrupted verdict goes on with the same command.

@@ -49,7 +49,7 @@ def installed():
         (["train"], ["galaxysd train refine --base", "--reader runs/teacher/reader.safetensors"]),
         (["train", "refine"], ["--base", "--reader", "--validation", "figures (default: 100)", "--promote"]),
         (["evaluate"], ["galaxysd evaluate test.parquet drawn.parquet --training train.parquet --blind -o report/"]),
-        (["verdict"], ["galaxysd verdict survey.parquet --target merger --quick -o merger/", "--ratios", "--arms"]),
+        (["verdict"], ["galaxysd verdict survey.parquet --target merger --quick -o quick/", "--ratios", "--arms"]),
         (
             ["search"],
             ["galaxysd search survey.parquet --labelled known.parquet --target merger", "--after", "--budget"],
