@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candidates
-from astro_galaxysd.classification.calibration import Expected, calibrate, expect
+from astro_galaxysd.classification.calibration import Expected, expect
 from astro_galaxysd.classification.classifiers import Learner, Scorer, check_estimator
 from astro_galaxysd.classification.crossvalidation import Made, average_precision, choose_ratio, held_out_scores
 from astro_galaxysd.classification.drawn import BASE, Synthesis, as_rows
@@ -210,15 +210,14 @@ def search(
         ranking.add(rows, pixels, taught.score(Rows(pixels, features, np.zeros(len(pixels), dtype=bool))))
     best, pixels, scores = ranking.best()
     # galaxies that were chosen by their scores are no fair sample of the class: those of the labelled table alone are
-    held_out = taught.held_out[: len(known)]
-    expected = expect(
-        known.positive, held_out, scores, ranking.others(), looked_at=_met(vetted, pieces), prevalence=prevalence,
-        rng=stream(seed, "expected"),
+    expected, probabilities = expect(
+        known.positive, taught.held_out[: len(known)], scores, ranking.others(), looked_at=_met(vetted, pieces),
+        prevalence=prevalence, rng=stream(seed, "expected"),
     )  # fmt: skip
     best[NAME] = np.array(pieces.names(best), dtype=str)
     best[RANK] = np.arange(1, len(scores) + 1)
     best[SCORE] = scores
-    best[PROBABILITY] = calibrate(known.positive, held_out).probabilities(scores, expected.prevalence.value)
+    best[PROBABILITY] = probabilities
     _add_nearest(best, loaded.embed(pixels), labels_known)
     record = run_record(
         target=target, against=against, budget=budget, run_seed=seed, reader=loaded.revision,

@@ -200,7 +200,7 @@ def test_labelled_galaxies_are_no_candidates(labelled):
 
 def test_a_share_that_is_known(catalogue, labelled):
     found = look(catalogue[0], labelled, prevalence=0.02)
-    assert found.expected.prevalence == (0.02, 0.02, 0.02)
+    assert found.expected.prevalence == pytest.approx((0.02, 0.02, 0.02))
 
 
 @pytest.mark.parametrize(

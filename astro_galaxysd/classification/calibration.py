@@ -83,7 +83,8 @@ class Calibration:
         share = self.share
         for _ in range(_ROUNDS):
             of_class = float((self.probabilities(scores, share) * weights).sum()) + int(known.sum())
-            before, share = share, of_class / max(float(weights.sum()) + len(known), 1)
+            # half a galaxy of each kind more (Jeffreys' prior), so that a rare class does not become none
+            before, share = share, (of_class + 0.5) / (float(weights.sum()) + len(known) + 1)
             if abs(share - before) < _ENOUGH:
                 break
         return share
@@ -156,7 +157,7 @@ def expect(
     prevalence: float | None = None,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
-) -> Expected:
+) -> tuple[Expected, np.ndarray]:
     """Say what a ranking holds.
 
     Parameters
@@ -172,53 +173,42 @@ def expect(
     rng : Generator
         Resamples labelled galaxies within their class, and draws who is of the class.
     resamples : int
+
+    Returns
+    -------
+    Expected
+        Means over the resamples, and the middle 95 % of what is drawn in them.
+    ndarray, shape (K,)
+        Probability that each that is returned is of the class.
     """
     centres, sizes = _binned(others)
     seen = np.zeros(0, dtype=bool) if looked_at is None else looked_at
+    scores, counts = np.concatenate([returned, centres]), np.concatenate([np.ones(len(returned)), sizes])
+    probabilities, told = [], []
+    for resampled in resample_counts(positive, resamples, rng):
+        calibration = calibrate(positive, known, resampled)
+        share = calibration.prevalence(scores, counts, seen) if prevalence is None else prevalence
+        if not np.isfinite(share):
+            continue
+        among, rest = (calibration.probabilities(some, share) for some in (returned, centres))
+        probabilities.append(among)
+        found, missed = (
+            float((rng.random(len(among)) < among).sum()),
+            float(rng.binomial(sizes.astype(int), rest).sum()),
+        )
+        told.append((_figures(share, among.sum(), (rest * sizes).sum(), len(among)),
+                     _figures(share, found, missed, len(among))))  # fmt: skip
+    if len(told) < resamples / 2:  # most of the curves say nothing
+        unknown = Interval(np.nan, np.nan, np.nan)
+        return Expected(unknown, unknown, unknown, unknown), np.full(len(returned), np.nan)
+    means, drawn = np.array(told).transpose(1, 0, 2)
+    bounds = zip(means.mean(axis=0), *np.percentile(drawn, _PERCENTILES, axis=0), strict=True)
+    return Expected(*(Interval(*map(float, one)) for one in bounds)), np.mean(probabilities, axis=0)
 
-    def told_by(counts: np.ndarray | None, rng: np.random.Generator | None) -> dict[str, float]:
-        return _told(calibrate(positive, known, counts), returned, centres, sizes, seen, prevalence, rng)
 
-    told = told_by(None, None)
-    drawn = [told_by(counts, rng) for counts in resample_counts(positive, resamples, rng)]
-
-    def interval(name: str) -> Interval:
-        values = np.array([one[name] for one in drawn])
-        values = values[np.isfinite(values)]
-        if not (np.isfinite(told[name]) and len(values)):
-            return Interval(float("nan"), float("nan"), float("nan"))
-        low, high = np.percentile(values, _PERCENTILES)
-        return Interval(told[name], float(low), float(high))
-
-    return Expected(*(interval(name) for name in ("prevalence", "found", "purity", "completeness")))
-
-
-def _told(
-    calibration: Calibration,
-    returned: np.ndarray,
-    centres: np.ndarray,
-    sizes: np.ndarray,
-    looked_at: np.ndarray,
-    prevalence: float | None,
-    rng: np.random.Generator | None,
-) -> dict[str, float]:
-    """Figures that follow from a curve; with `rng`, of one draw of who is of the class."""
-    scores = np.concatenate([returned, centres])
-    counts = np.concatenate([np.ones(len(returned)), sizes])
-    share = calibration.prevalence(scores, counts, looked_at) if prevalence is None else prevalence
-    if not np.isfinite(share):
-        return dict.fromkeys(("prevalence", "found", "purity", "completeness"), float("nan"))
-    among, rest = (calibration.probabilities(some, share) for some in (returned, centres))
-    found, missed = float(among.sum()), float((rest * sizes).sum())
-    if rng is not None:
-        found = float((rng.random(len(among)) < among).sum())
-        missed = float(rng.binomial(sizes.astype(int), rest).sum())
-    return {
-        "prevalence": share,
-        "found": found,
-        "purity": found / max(1, len(returned)),
-        "completeness": found / max(found + missed, _EDGE),
-    }
+def _figures(share: float, found: float, missed: float, returned: int) -> tuple[float, float, float, float]:
+    """In the order of `Expected`."""
+    return share, float(found), found / max(1, returned), found / max(found + missed, _EDGE)
 
 
 def _binned(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

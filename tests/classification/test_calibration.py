@@ -60,8 +60,8 @@ def test_scores_upside_down_say_nothing():
     assert found.slope == 0
     np.testing.assert_allclose(found.probabilities(scores), found.share)
     assert np.isnan(found.prevalence(scores))
-    told = expect(positive, 1 - scores, scores[:10], scores[10:], rng=np.random.default_rng(0), resamples=10)
-    assert np.isnan([*told.purity, *told.completeness, *told.prevalence]).all()
+    told, each = expect(positive, 1 - scores, scores[:10], scores[10:], rng=np.random.default_rng(0), resamples=10)
+    assert np.isnan([*told.purity, *told.completeness, *told.prevalence, *each]).all()
 
 
 def test_after_a_round_what_was_looked_at_is_known():
@@ -72,7 +72,7 @@ def test_after_a_round_what_was_looked_at_is_known():
         positive, scores = galaxies(4000, 0.05, 100 + seed)
         order = np.argsort(-scores)
         seen, top, rest = order[:100], order[100:200], order[200:]
-        found = expect(
+        found, _ = expect(
             *known, scores[top], scores[rest], looked_at=positive[seen], rng=np.random.default_rng(0), resamples=60
         )
         inside += found.purity.low <= positive[top].mean() <= found.purity.high
@@ -92,12 +92,14 @@ def test_what_is_expected_holds_what_is_there():
         positive, scores = galaxies(4000, 0.05, 100 + seed)
         order = np.argsort(-scores)
         top, rest = order[:100], order[100:]
-        found = expect(*known, scores[top], scores[rest], rng=np.random.default_rng(0), resamples=100)
+        found, each = expect(*known, scores[top], scores[rest], rng=np.random.default_rng(0), resamples=100)
         true = {
             "purity": positive[top].mean(),
             "completeness": positive[top].sum() / positive.sum(),
             "prevalence": positive.mean(),
         }
+        assert each.mean() == pytest.approx(found.purity.value)
+        assert (np.diff(each) <= 0).all()
         for name, value in true.items():
             told = getattr(found, name)
             assert told.low <= told.value + 0.1
@@ -109,14 +111,14 @@ def test_a_known_prevalence_is_taken():
     known = galaxies(200, 0.25, 1)
     _, scores = galaxies(1000, 0.05, 2)
     few, many = (
-        expect(*known, scores[:50], scores[50:], prevalence=share, rng=np.random.default_rng(0), resamples=20)
+        expect(*known, scores[:50], scores[50:], prevalence=share, rng=np.random.default_rng(0), resamples=20)[0]
         for share in (0.01, 0.2)
     )
-    assert few.prevalence == (0.01, 0.01, 0.01)
+    assert few.prevalence == pytest.approx((0.01, 0.01, 0.01))
     assert few.purity.value < many.purity.value
 
 
 def test_nothing_but_what_is_returned():
     known = galaxies(200, 0.25, 1)
-    found = expect(*known, known[1], np.zeros(0), rng=np.random.default_rng(0), resamples=20)
+    found, _ = expect(*known, known[1], np.zeros(0), rng=np.random.default_rng(0), resamples=20)
     assert found.completeness.value == pytest.approx(1)
