@@ -60,13 +60,13 @@ def change(row, kind="gain"):
 
 
 def lines(name, found):
-    """A line for each number of labelled galaxies and arm, at the ratio that validation chose."""
-    for row in found[found["chosen"] & (found["metric"] == METRICS[0])]:
+    """A line for each number of labelled galaxies, arm and ratio; a star marks ratios that validation chose."""
+    for row in found[found["metric"] == METRICS[0]]:
         same = (
             (found["arm"] == row["arm"]) & (found["ratio"] == row["ratio"]) & (found["positives"] == row["positives"])
         )
         of = {metric: found[same & (found["metric"] == metric)][0] for metric in METRICS}
-        at = f", ratio {row['ratio']:g}" if row["ratio"] else ""
+        at = f", ratio {row['ratio']:g}{' *' if row['chosen'] else ''}" if row["ratio"] else ""
         way = row["arm"].replace("_", " ") + at
         cells = [name, row["positives"], way, told(row), change(row), *(change(of[m], "relative") for m in METRICS[1:])]
         print("| " + " | ".join(map(str, cells)) + " |")
