@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from astro_galaxysd.conditions.prompts import well_sampled
 from astro_galaxysd.conditions.seeds import id_text
-from astro_galaxysd.conditions.selection import Selection
-from astro_galaxysd.conditions.tree import ANSWERS
+from astro_galaxysd.conditions.tree import ANSWERS, INDEX, QUESTION_OF, Answer
 from astro_galaxysd.errors import TrainingError, WeightsError
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
 #: Names of the files. What is no .json or .txt is no part of a folder's revision: counts change nothing that is drawn.
 IDS, LEARNT_ANSWERS = "training_ids.txt", "training_answers.csv"
 _DIGITS = 16
+_HALF = 0.5
 
 
 def _hash(identifier: object) -> str:
@@ -99,7 +100,8 @@ def write_learnt_answers(
     folder : path
     ids : sequence of str or int, length N
     fractions : ndarray, shape (N, 37)
-        Conditional vote fractions. A galaxy has an answer as `astro_galaxysd.conditions.selection` says.
+        Conditional vote fractions. A galaxy has an answer if half of those asked gave it, and enough were asked, as
+        `astro_galaxysd.conditions.selection` has it where nothing else is said.
     hashes : iterable of str
         Of the ids that the weights were trained on that these began with: no galaxy counts twice.
     answers : Path, optional
@@ -111,12 +113,11 @@ def write_learnt_answers(
             return
         before |= _read_answers(answers)
     new = np.array([_hash(identifier) not in known for identifier in ids], dtype=bool)
-    selection = Selection()
     with (Path(folder) / LEARNT_ANSWERS).open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(["answer", "galaxies"])
         for answer in ANSWERS:
-            lines.writerow([answer.key, before[answer.key] + int(selection.has(fractions[new], answer).sum())])
+            lines.writerow([answer.key, before[answer.key] + int(_has(fractions[new], answer).sum())])
 
 
 def count_learnt(weights_folder: str | os.PathLike[str], answer: str) -> int:
@@ -135,6 +136,12 @@ def count_learnt(weights_folder: str | os.PathLike[str], answer: str) -> int:
             f"{path} doesn't tell how many galaxies with the answer {answer!r} these weights were trained on; ask who "
             "made them"
         ) from error
+
+
+def _has(fractions: np.ndarray, answer: Answer) -> np.ndarray:
+    # `Selection` itself would bring table libraries into data packs
+    enough = np.nan_to_num(fractions[:, INDEX[answer.key]]) >= _HALF
+    return np.asarray(enough & well_sampled(fractions, QUESTION_OF[answer.key]))
 
 
 def _read_answers(path: Path) -> dict[str, int]:

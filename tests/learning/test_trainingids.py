@@ -7,6 +7,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.conditions.tree import ANSWERS, INDEX
 from astro_galaxysd.errors import WeightsError
 from astro_galaxysd.learning.trainingids import (
@@ -28,6 +29,14 @@ def votes(mergers, others):
 def test_galaxies_are_counted_by_their_votes(tmp_path):
     write_learnt_answers(tmp_path, [*"abcde"], votes(2, 3))
     assert [count_learnt(tmp_path, answer) for answer in ("merger", "smooth", "ring")] == [2, 5, 0]
+
+
+def test_counts_are_those_of_a_selection(tmp_path):
+    fractions = np.random.default_rng(0).random((300, len(ANSWERS)))
+    fractions[::7] = np.nan
+    write_learnt_answers(tmp_path, list(range(300)), fractions)
+    for answer in ANSWERS:
+        assert count_learnt(tmp_path, answer.key) == int(Selection().has(fractions, answer).sum())
 
 
 def test_those_of_the_weights_it_began_with_count_once(tmp_path):
