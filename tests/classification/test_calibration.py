@@ -73,7 +73,7 @@ def test_after_a_round_what_was_looked_at_is_known():
         order = np.argsort(-scores)
         seen, top, rest = order[:100], order[100:200], order[200:]
         found, _ = expect(
-            *known, scores[top], scores[rest], looked_at=positive[seen], rng=np.random.default_rng(0), resamples=60
+            *known, scores[top], scores[rest], looked_at=positive[seen], rng=np.random.default_rng(0), resamples=40
         )
         inside += found.purity.low <= positive[top].mean() <= found.purity.high
     assert inside >= 15
@@ -92,7 +92,7 @@ def test_what_is_expected_holds_what_is_there():
         positive, scores = galaxies(4000, 0.05, 100 + seed)
         order = np.argsort(-scores)
         top, rest = order[:100], order[100:]
-        found, each = expect(*known, scores[top], scores[rest], rng=np.random.default_rng(0), resamples=100)
+        found, each = expect(*known, scores[top], scores[rest], rng=np.random.default_rng(0), resamples=40)
         true = {
             "purity": positive[top].mean(),
             "completeness": positive[top].sum() / positive.sum(),
