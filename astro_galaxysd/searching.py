@@ -203,11 +203,8 @@ def search(
         n_synthetic,
         seed,
     )
-    ranking, embed = Ranking(budget), None if classifier == "network" else loaded.embed
-    ids = [*(known.names if known.identified else ()), *compress(vetted.names, vetted.identified)]
-    for rows, pixels in pieces.unknown(ids, [known.images, vetted.images], progress=progress):
-        features = np.zeros((len(pixels), 0), np.float32) if embed is None else embed(pixels)
-        ranking.add(rows, pixels, taught.score(Rows(pixels, features, np.zeros(len(pixels), dtype=bool))))
+    embed = None if classifier == "network" else loaded.embed
+    ranking = _rank(pieces, known, vetted, taught.score, embed, budget, progress)
     best, pixels, scores = ranking.best()
     # galaxies that were chosen by their scores are no fair sample of the class: those of the labelled table alone are
     expected, probabilities = expect(
@@ -362,6 +359,24 @@ def _findings(
         "excluded": shortened([known.excluded]),
         "expected, low, high": told,
     }
+
+
+def _rank(
+    pieces: Pieces,
+    known: Labelled,
+    vetted: Vetted,
+    score: Scorer,
+    embed: Callable[[np.ndarray], np.ndarray] | None,
+    budget: int,
+    progress: bool,
+) -> Ranking:
+    """Score the catalogue, but for what is known; `embed` is None for a classifier that needs no features."""
+    ranking = Ranking(budget)
+    ids = [*(known.names if known.identified else ()), *compress(vetted.names, vetted.identified)]
+    for rows, pixels in pieces.unknown(ids, [known.images, vetted.images], progress=progress):
+        features = np.zeros((len(pixels), 0), np.float32) if embed is None else embed(pixels)
+        ranking.add(rows, pixels, score(Rows(pixels, features, np.zeros(len(pixels), dtype=bool))))
+    return ranking
 
 
 def _add_nearest(found: Table, features: np.ndarray, labels: _Labels) -> None:

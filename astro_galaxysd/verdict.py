@@ -216,15 +216,7 @@ def augmentation_verdict(
         agreement=partial(_agreement, loaded, labelled.target.answer),
         learn=Learner(estimator, training_steps),
     )
-    record = {
-        "target": labelled.target.name,
-        "split": {
-            name: {"of the class": number, "others": divided.tally(False)[name]}
-            for name, number in divided.tally(True).items()
-        },
-        "compared by": list(divided.objects.checked),
-        "rows of one object": divided.objects.joined,
-        "excluded": shortened([one.excluded for one in galaxies]),
+    record = _compared(divided, galaxies) | {
         "seen": _seen(divided, galaxies, weights, reader, loaded.revision),
         "galaxies of the class that the weights were trained on": count_target(weights, labelled.target),
     }
@@ -292,6 +284,18 @@ def _digest(galaxies: Sequence[Labelled]) -> str:
         digest.update(np.packbits(one.positive).tobytes())
         digest.update(np.ascontiguousarray(one.images).data)
     return digest.hexdigest()
+
+
+def _compared(divided: Parts, galaxies: Sequence[Labelled]) -> dict[str, Any]:
+    """What the record says of the galaxies."""
+    of_class, others = divided.tally(True), divided.tally(False)
+    return {
+        "target": galaxies[0].target.name,
+        "split": {name: {"of the class": of_class[name], "others": others[name]} for name in of_class},
+        "compared by": list(divided.objects.checked),
+        "rows of one object": divided.objects.joined,
+        "excluded": shortened([one.excluded for one in galaxies]),
+    }
 
 
 def _seen(

@@ -21,11 +21,12 @@ def run_verdict(options: argparse.Namespace) -> int:
     from astro_galaxysd.verdict import VERDICT, augmentation_verdict
 
     folder = _prepare(options, "merger/")
-    tables = read_named_table(options.table), read_named_table(options.test) if options.test else None
+    table = read_named_table(options.table)
+    test = read_named_table(options.test) if options.test else None
     try:
         found = augmentation_verdict(
-            tables[0],
-            test=tables[1],
+            table,
+            test=test,
             positives=options.positives,
             others=options.others,
             ratios=options.ratios,
@@ -75,8 +76,7 @@ def run_search(options: argparse.Namespace) -> int:
     print(f"labelled  {labelled['of the class']} of the class, {labelled['others']} others")
     print(f"synthetic  {record['synthetic']} (average precision of held-out labelled galaxies {tried})")
     print(f"scored  {record['scored']}")
-    expected = found.expected
-    for name, told in zip(expected.__dataclass_fields__, vars(expected).values(), strict=True):
+    for name, told in vars(found.expected).items():
         print(f"{name}  {told.value:.3g} ({told.low:.3g} to {told.high:.3g})")
     print(f"candidates  {folder / SHEET}")
     print(f"look at them  {folder / PAGE}; save its answers there as vetting.csv, then add --after {options.out}")
