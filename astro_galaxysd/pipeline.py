@@ -1,7 +1,7 @@
 """The whole way on one page: a table and a target in, plan, images, the table with new rows out.
 
-``augment_table`` = plan -> images of the real rows, of what domain -> rehearse with blank images -> draw -> give them
-the survey's pixels -> append -> write.
+``augment_table`` = plan -> images of the real rows, of what domain -> rehearse with blank images -> draw -> keep where
+a reader finds the class most surely -> give them the survey's pixels -> append -> write.
 ``generate``, which draws for rows that are there already, is in `astro_galaxysd.generation`.
 Nothing here knows diffusion: a generator is whatever the plug-ins registered under its name.
 """
@@ -17,6 +17,7 @@ from astro_galaxysd.augmentation.cutouts import append_drawn, find_cutouts, rehe
 from astro_galaxysd.augmentation.plan import PLAN
 from astro_galaxysd.augmentation.plan import plan_augmentation as _plan
 from astro_galaxysd.augmentation.survey_cutouts import check_match, find_survey_cutouts, new_folder
+from astro_galaxysd.candidates import keep_surest, usual_candidates
 from astro_galaxysd.conditions.seeds import RNG
 from astro_galaxysd.drawing import (
     DEFAULT_WEIGHTS,
@@ -62,6 +63,7 @@ def plan_augmentation(
     steps: int | None = None,
     guidance: float | None = None,
     compose: bool = False,
+    candidates: int | None = None,
     rng: RNG = None,
     schema: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -76,7 +78,7 @@ def plan_augmentation(
     ----------
     table : Table or QTable
         Real galaxies; rows whose ``synthetic`` is True are left out.
-    target, n, ratio, weights, generator, steps, guidance, compose, rng
+    target, n, ratio, weights, generator, steps, guidance, compose, candidates, rng
         As `augment_table`.
     schema : str, optional
         Dialect of the vote columns: ``"kaggle"``, ``"hart16"``, ``"zoobot"``, ``"conditional"`` or a plug-in's; by
@@ -113,10 +115,11 @@ def plan_augmentation(
     card = weight_card(weights)
     if generator is not None and get_registry().get("generator", generator).name != card.generator:
         card = replace(card, gflop=0.0)  # what the weights cost says nothing of another generator
+    several = usual_candidates(candidates, weights, generator)
     plan = _plan(
-        table, target=target, n=n, ratio=ratio, compose=compose, weights=os.fspath(weights), generator=generator,
-        steps=steps, guidance=guidance, rng=rng, schema=schema, labels=labels, label_column=label_column,
-        id_column=id_column, threshold=threshold, cut=cut,
+        table, target=target, n=n, ratio=ratio, compose=compose, candidates=several,
+        weights=os.fspath(weights), generator=generator, steps=steps, guidance=guidance, rng=rng, schema=schema,
+        labels=labels, label_column=label_column, id_column=id_column, threshold=threshold, cut=cut,
     )  # fmt: skip
     plan.meta[PLAN]["estimate"] = estimate(len(plan), card, steps=steps, guidance=guidance)
     return plan
@@ -139,6 +142,7 @@ def augment_table(
     guidance: float | None = None,
     batch_size: int | None = None,
     compose: bool = False,
+    candidates: int | None = None,
     rng: RNG = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -182,6 +186,10 @@ def augment_table(
         Rows the generator draws together; never changes a row's pixels.
     compose : bool
         Put the class's answer into the votes of typical galaxies: for combinations no real row has.
+    candidates : int, optional
+        Galaxies drawn for every one that is kept: those in which the reader ``"choosing"`` finds the class most surely.
+        More than 1 for answers of the tree alone. By default 2 for these where weights are drawn with by their own
+        generator, else 1.
     rng : None, int, SeedSequence or Generator
         Randomness of the run (SPEC 7); the same value gives the same rows, bit by bit, on one machine and version.
     out : path, optional
@@ -223,10 +231,12 @@ def augment_table(
     (3, [False, False, True])
     """
     named = generator is None or isinstance(generator, str)
+    several = usual_candidates(candidates, weights, generator)
     plan = _plan(
-        table, target=target, n=n, ratio=ratio, compose=compose, weights=os.fspath(weights) if named else "",
-        generator=generator if isinstance(generator, str) else None, steps=steps, guidance=guidance, rng=rng,
-        schema=schema, labels=labels, label_column=label_column, id_column=id_column, threshold=threshold, cut=cut,
+        table, target=target, n=n, ratio=ratio, compose=compose, candidates=several,
+        weights=os.fspath(weights) if named else "", generator=generator if isinstance(generator, str) else None,
+        steps=steps, guidance=guidance, rng=rng, schema=schema, labels=labels, label_column=label_column,
+        id_column=id_column, threshold=threshold, cut=cut,
     )  # fmt: skip
     declared = None if survey is None else read_survey(survey)
     chosen, card = _choose(plan, weights, generator)
@@ -253,15 +263,17 @@ def augment_table(
         plan, chosen, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
     )
     drawn, shared = drawing.run()
+    kept, judged = keep_surest(plan, drawn)
+    asked = sum(part["n"] for part in plan.meta[PLAN]["targets"].values())
     result = append_drawn(
         found,
-        plan[: len(drawn)],
-        drawn,
+        plan[kept],
+        drawn[kept],
         id_column=id_column,
         provenance={key: shared[key] for key in (GENERATOR, WEIGHTS, WEIGHTS_REVISION) if shared[key]},
         record=run_record(
             **plan.meta[PLAN] | shared, **found.record(), domain=domain.as_record() if domain else None,
-            planned=len(plan), finished=len(drawn),
+            **judged, planned=asked, finished=len(kept),
         ),
     )  # fmt: skip
     if out is not None:
@@ -270,7 +282,7 @@ def augment_table(
         except OutputError as error:
             error.add_note("what was drawn is this error's attribute `result`: write_table(error.result, other_path)")
             raise
-    warn_if_interrupted(len(result) - len(table), len(plan))
+    warn_if_interrupted(len(result) - len(table), asked)
     return result
 
 

@@ -26,10 +26,11 @@ from astro_galaxysd.classification.drawn import Synthesis
 from astro_galaxysd.classification.network import STEPS
 from astro_galaxysd.classification.parts import Parts, divide
 from astro_galaxysd.classification.samples import FEWEST, Labelled, read_labelled, shortened
-from astro_galaxysd.classification.study import Key, Scores, Setting, Store, Study
+from astro_galaxysd.classification.store import Store
+from astro_galaxysd.classification.study import Key, Scores, Setting, Study
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
-from astro_galaxysd.conditions.tree import INDEX, Answer
+from astro_galaxysd.conditions.tree import Answer
 from astro_galaxysd.drawing import DEFAULT_WEIGHTS
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.provenance import json_ready, run_record
@@ -215,6 +216,7 @@ def augmentation_verdict(
         features=loaded.embed,
         agreement=partial(_agreement, loaded, labelled.target.answer),
         learn=Learner(estimator, training_steps),
+        parallel=estimator is None,  # of another's we don't know whether it may
     )
     record = _compared(divided, galaxies) | {
         "seen": _seen(divided, galaxies, weights, reader, loaded.revision),
@@ -327,10 +329,9 @@ def _agreement(reader: ImageReader, answer: Answer | None, labelled: Rows, rows:
     """How surely the class is found: the reader's own answer, where the class is one, else what it helps to learn."""
     if answer is None:
         return fit_linear(labelled)(rows)
-    from astro_galaxysd.evaluation.reader import reached
+    from astro_galaxysd.evaluation.reading import agreement
 
-    fractions = reader.predict(rows.images)
-    return np.asarray((reached(fractions) * fractions)[:, INDEX[answer.key]])
+    return agreement(reader, rows.images, answer.key)
 
 
 def _conclude(study: Study, record: dict[str, Any], identity: Mapping[str, Any], progress: bool) -> Verdict:
@@ -339,10 +340,10 @@ def _conclude(study: Study, record: dict[str, Any], identity: Mapping[str, Any],
 
     setting, target = study.setting, record["target"]
     scores, apart = dict[Key, Scores](), dict[int, float | None]()
-    for key in tqdm(list(setting.keys()), unit="classifier", disable=not progress):
+    total = len(list(setting.keys()))
+    for key, scores[key] in tqdm(study.each(), total=total, unit="classifier", disable=not progress):
         if key.positives not in apart:  # while the synthetic galaxies of the first run are at hand
             apart[key.positives] = study.told_apart(key.positives)
-        scores[key] = study.scores(key)
     rng = stream(setting.seed, "resamples")
     lines: list[dict[str, Any]] = []
     sentences, outcomes = [], {}

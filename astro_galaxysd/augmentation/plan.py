@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PLAN", "plan_augmentation"]
 
+#: Rows planned for every row asked for, where a reader can tell which of them to keep. Classifiers learn more from the
+#: better half than from all in each case of docs/verdict.md.
+_CANDIDATES = 2
 #: Key of what holds for the whole plan in ``plan.meta``.
 PLAN = "galaxysd_plan"
 
@@ -45,6 +48,7 @@ class _Part:
 
     target: Target
     composed: bool
+    candidates: int
     conditions: list[Condition]
 
 
@@ -55,6 +59,7 @@ def plan_augmentation(
     n: int | None = None,
     ratio: float | None = None,
     compose: bool = False,
+    candidates: int | None = 1,
     weights: str = "mini",
     generator: str | None = None,
     steps: int | None = None,
@@ -83,6 +88,9 @@ def plan_augmentation(
         Rows per real row of the class, above 0; rounded to the nearest whole number of rows, halves up, at least 1.
     compose : bool
         True: take typical galaxies and put the class's answer into their votes, whether real rows exist or not.
+    candidates : int or None
+        Rows to plan for every row asked for; more than 1 for answers of the tree alone, as a reader of votes has to say
+        which to keep. None: 2 for those, 1 for other targets.
     weights, generator, steps, guidance
         What the images will be drawn with; kept in the plan.
     rng : None, int, SeedSequence, BitGenerator or Generator
@@ -115,8 +123,9 @@ def plan_augmentation(
     UnknownNameError
         If a target, schema or column is not known.
     ConditionError
-        If counts are missing, contradictory or not positive, the table has nothing to read conditions from, ids occur
-        twice, or a column of the table has a name that provenance needs for something else.
+        If counts are missing, contradictory or not positive, nothing tells candidates apart, the table has nothing to
+        read conditions from, ids occur twice, or a column of the table has a name that provenance needs for something
+        else.
     PromptError
         If a prompt can't be parsed.
 
@@ -142,11 +151,12 @@ def plan_augmentation(
         )
         if any(part.target.name == found.name for part in parts):
             raise ConditionError(f"target {name!r} is {found.name!r}, which was named before; add up the two counts")
-        number = _number(found, count, ratio)
+        each = _candidates(found, candidates)
+        number = _number(found, count, ratio) * each
         rows = _draw(_base(population, found, compose), number, stream(seed, f"base rows of {found.name}"))
         weight = compose_weight if compose and found.prompt is None else None
         conditions = conditions_for(population, found, rows, weight=weight)
-        parts.append(_Part(found, compose and found.kind != "prompt", conditions))
+        parts.append(_Part(found, compose and found.kind != "prompt", each, conditions))
     plan = _as_table(parts, seed, taken)
     shared = {"n": n, "ratio": ratio, "compose": compose, "threshold": threshold, "cut": cut, "schema": schema}
     plan.meta[PLAN] = {
@@ -199,6 +209,19 @@ def _number(target: Target, count: int | None, ratio: float | None) -> int:
             f"target {target.name!r}: ratio={ratio!r} needs real rows of the class and there are none; pass n= instead"
         )
     return max(1, math.floor(ratio * real + 0.5))
+
+
+def _candidates(target: Target, asked: int | None) -> int:
+    """Rows to plan for every row of a target."""
+    if asked is None:
+        return _CANDIDATES if target.answer is not None else 1
+    number = _positive("candidates", asked)
+    if number > 1 and target.answer is None:
+        raise ConditionError(
+            f"candidates={asked}: no reader knows target {target.name!r}, so that none is better than another; leave "
+            "candidates out, or name an answer of the tree"
+        )
+    return number
 
 
 def _base(population: Population, target: Target, compose: bool) -> np.ndarray:
@@ -279,6 +302,8 @@ def _target_record(part: _Part) -> dict[str, Any]:
         "value": value.item() if isinstance(value, np.generic) else value,
         "prompt": part.target.prompt,
         "composed": part.composed,
-        "n": len(part.conditions),
+        "answer": part.target.answer.key if part.target.answer else None,
+        "candidates": part.candidates,
+        "n": len(part.conditions) // part.candidates,
         "n_real": int(part.target.mask.sum()),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ STEPS = 400
 _WIDTH = (16, 32, 64)
 _WARMUP = 0.1
 _SHIFT = 2  # pixels
+#: Torch has one random state for all threads.
+_FIRST_VALUES = Lock()
 
 
 class NetworkClassifier:
@@ -86,7 +89,7 @@ class NetworkClassifier:
         wanted = torch.from_numpy(np.asarray(positive, dtype=np.float32))
         counted = torch.ones(len(pixels)) if weights is None else torch.from_numpy(np.asarray(weights, np.float32))
         rng = np.random.default_rng([self.seed, len(pixels)])
-        with torch.random.fork_rng(devices=[]):
+        with _FIRST_VALUES, torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = build("residual", _WIDTH, 1)
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)

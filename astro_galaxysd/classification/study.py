@@ -7,13 +7,11 @@ are enough, are the same in all runs. What was drawn and scored is kept in a fol
 
 from __future__ import annotations
 
-import io
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,17 +19,14 @@ from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candid
 from astro_galaxysd.classification.classifiers import Scorer, told_apart
 from astro_galaxysd.classification.curves import best_threshold
 from astro_galaxysd.classification.drawn import as_rows
+from astro_galaxysd.classification.store import Store
+from astro_galaxysd.classification.threads import side_by_side
 from astro_galaxysd.conditions.seeds import stream
-from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.images.files import atomic_path, make_folder, rehearse_path
-from astro_galaxysd.images.storage import read_table, write_table
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["Key", "Scores", "Setting", "Store", "Study"]
-
-_IDENTITY = "verdict.json"
+__all__ = ["Key", "Scores", "Setting", "Study"]
 
 
 @dataclass(frozen=True)
@@ -97,82 +92,6 @@ class Scores(NamedTuple):
     test: np.ndarray
 
 
-class Store:
-    """A folder of arrays and tables that are made once; without a folder nothing is kept.
-
-    Parameters
-    ----------
-    folder : Path or None
-        Made where it is missing.
-    identity : mapping
-        What they follow from, JSON-able.
-
-    Raises
-    ------
-    ConditionError
-        If the folder holds what follows from something else.
-    OutputError
-        If it can't be written.
-    """
-
-    def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
-        self._folder = folder
-        if folder is None:
-            return
-        make_folder(folder)
-        path = folder / _IDENTITY
-        told = json.loads(json.dumps(dict(identity)))
-        rehearse_path(path, overwrite=True)
-        known = _read_identity(path) if path.exists() else told
-        differ = sorted(name for name in {*told, *known} if told.get(name) != known.get(name))
-        if differ:
-            raise ConditionError(
-                f"{folder} belongs to another verdict, which differs in {', '.join(differ)}; name another"
-            )
-        with atomic_path(path, overwrite=True) as partial:
-            partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-
-    @staticmethod
-    def seed(folder: str | os.PathLike[str]) -> int | None:
-        """The seed of the study in a folder, None where there is none."""
-        path = Path(folder) / _IDENTITY
-        seed = _read_identity(path).get("seed") if path.is_file() else None
-        return seed if isinstance(seed, int) else None
-
-    def array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of a name, read or made."""
-        if self._folder is None:
-            return make()
-        path = self._folder / f"{name}.npy"
-        if path.exists():
-            try:
-                return np.asarray(np.load(path))
-            except (OSError, EOFError, ValueError) as error:
-                raise ConditionError(f"{path} is damaged ({error}); delete it, and it is made again") from error
-        made, file = make(), io.BytesIO()
-        np.save(file, made)
-        with atomic_path(path, overwrite=True) as partial:
-            partial.write_bytes(file.getvalue())
-        return made
-
-    def table(self, name: str, make: Callable[[], Table]) -> Table:
-        """The table of a name, read or made."""
-        if self._folder is None:
-            return make()
-        path = self._folder / f"{name}.fits"
-        if not path.exists():
-            write_table(make(), path)
-        return read_table(path)
-
-
-def _read_identity(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConditionError(f"{path} is damaged ({error}); name another folder") from error
-    return found if isinstance(found, dict) else {}
-
-
 class Study:
     """The galaxies of a split table, and who learns from them.
 
@@ -192,6 +111,8 @@ class Study:
         Labelled galaxies and others in, how surely a reader finds the class in each of the others out.
     learn : callable
         Arm, training rows and a seed in, what scores other rows out.
+    parallel : bool
+        Whether `learn` may be called from several threads at a time.
     """
 
     def __init__(
@@ -206,11 +127,14 @@ class Study:
         features: Callable[[np.ndarray], np.ndarray],
         agreement: Callable[[Rows, Rows], np.ndarray],
         learn: Callable[[Arm, Rows, int], Scorer],
+        parallel: bool = True,
     ) -> None:
         self.rows, self.parts, self.setting, self.store = rows, dict(parts), setting, store
         self._draw_class, self._draw_others, self._features = draw_class, draw_others, features
-        self._agreement, self._learn = agreement, learn
-        self._made: dict[str, tuple[object, Rows]] = {}
+        self._agreement, self._learn, self._parallel = agreement, learn, parallel
+        self._made: dict[str, tuple[str, Rows]] = {}
+        self._plain: tuple[object, Scorer] | None = None
+        self._plain_lock = Lock()
 
     def told(self, positives: int, run: int) -> np.ndarray:
         """Rows whose labels the arms of a run are told, those of the class first."""
@@ -224,12 +148,23 @@ class Study:
         rows = training[self.rows.positive[training] == positive]
         return stream(self.setting.seed, which).permutation(rows)
 
+    def each(self) -> Iterator[tuple[Key, Scores]]:
+        """Every classifier and its scores; classifiers learn side by side, each on one thread."""
+        for (positives, run), group in groupby(self.setting.keys(), lambda key: (key.positives, key.run)):
+            keys = list(group)
+            self._prepare(positives, run, keys)
+            yield from zip(keys, side_by_side(self.scores, keys, None if self._parallel else 1), strict=True)
+
     def scores(self, key: Key) -> Scores:
         """Scores of one classifier."""
-        evaluated = np.concatenate([self.parts["validation"], self.parts["test"]])
-        name = f"{key.arm}-{key.positives}-{key.ratio:g}-{key.run}"
-        found = self.store.array(name, lambda: self._scored(key, evaluated))
+        found = self.store.array(_name(key), lambda: self._scored(key))
         return Scores(*np.split(found, [len(self.parts["validation"])]))
+
+    def _prepare(self, positives: int, run: int, keys: Iterable[Key]) -> None:
+        """Draw what classifiers that learn side by side share."""
+        if any(ARMS[key.arm].synthetic and not self.store.holds(_name(key)) for key in keys):
+            self.of_class(positives, run)
+            self.others()
 
     def of_class(self, positives: int, run: int) -> Rows:
         """Synthetic galaxies with votes of the labelled ones of the class, as many as any arm needs."""
@@ -256,6 +191,8 @@ class Study:
         self, kind: str, which: str, draw: Callable[[np.ndarray, int, int], Table], sources: np.ndarray, number: int
     ) -> Rows:
         """Synthetic galaxies of a kind; the last ones are remembered."""
+        if not number:
+            return self.rows.take(slice(0))
         if kind not in self._made or self._made[kind][0] != which:
             seed = int(stream(self.setting.seed, f"{kind} {which}").integers(2**62))
             drawn = self.store.table(f"drawn-{kind}-{which}", lambda: draw(sources, number, seed))
@@ -263,27 +200,40 @@ class Study:
             self._made[kind] = which, as_rows(drawn, (height, width), self._features, positive=kind == "class")
         return self._made[kind][1]
 
-    def _scored(self, key: Key, evaluated: np.ndarray) -> np.ndarray:
-        arm = next(arm for arm in self.setting.arms if arm.name == key.arm)
+    def _scored(self, key: Key) -> np.ndarray:
+        arm = ARMS[key.arm]
         real = self.rows.take(self.told(key.positives, key.run))
         seed = int(stream(self.setting.seed, f"learn {key.positives} {key.run}").integers(2**31))
         training = real
         if arm.synthetic:
-            number = candidates(arm, key.ratio, len(real.positive))
-            made = self.of_class(key.positives, key.run), self.others()
+            of_class, others = self.of_class(key.positives, key.run), self.others()
             if arm.keep:
-                made = self._kept(arm, real, [rows.take(slice(number)) for rows in made], seed)
-            training = assemble(arm, real, *made, key.ratio)
-        return self._learn(arm, training, seed)(self.rows.take(evaluated))
+                few = slice(candidates(arm, key.ratio, len(real.positive)))
+                of_class, others = self._best_first(key, real, of_class.take(few), others.take(few), seed)
+            training = assemble(arm, real, of_class, others, key.ratio)
+        score = self._learn_plainly(key, real, seed) if arm is ARMS["real"] else self._learn(arm, training, seed)
+        return score(self.rows.take(np.concatenate([self.parts["validation"], self.parts["test"]])))
 
-    def _kept(self, arm: Arm, real: Rows, made: Sequence[Rows], seed: int) -> tuple[Rows, Rows]:
+    def _learn_plainly(self, key: Key, real: Rows, seed: int) -> Scorer:
+        """From real galaxies alone; the last such classifier is remembered, as one arm chooses by it."""
+        with self._plain_lock:
+            if self._plain is None or self._plain[0] != (key.positives, key.run):
+                self._plain = (key.positives, key.run), self._learn(ARMS["real"], real, seed)
+            return self._plain[1]
+
+    def _best_first(self, key: Key, real: Rows, of_class: Rows, others: Rows, seed: int) -> tuple[Rows, Rows]:
         """Synthetic galaxies of both kinds, those first that the arm keeps."""
-        if arm.keep == "agreed":
-            ranks = [sign * self._agreement(real, rows) for sign, rows in zip((1, -1), made, strict=True)]
+        if ARMS[key.arm].keep == "agreed":
+            ranks = self._agreement(real, of_class), -self._agreement(real, others)
         else:
-            score = self._learn(ARMS["real"], real, seed)
+            score = self._learn_plainly(key, real, seed)
             validation = self.rows.take(self.parts["validation"])
             threshold = best_threshold(validation.positive, score(validation))
-            ranks = [-np.abs(score(rows) - threshold) for rows in made]
-        of_class, others = (rows.take(np.argsort(-rank, kind="stable")) for rows, rank in zip(made, ranks, strict=True))
-        return of_class, others
+            ranks = -np.abs(score(of_class) - threshold), -np.abs(score(others) - threshold)
+        first, second = (np.argsort(-rank, kind="stable") for rank in ranks)
+        return of_class.take(first), others.take(second)
+
+
+def _name(key: Key) -> str:
+    """What the scores of a classifier are kept as."""
+    return f"{key.arm}-{key.positives}-{key.ratio:g}-{key.run}"

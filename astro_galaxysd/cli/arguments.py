@@ -178,6 +178,12 @@ def _add_augment(commands: Any) -> None:
     number.add_argument("--ratio", type=float, help="rows to add per real row of the class")
     parser.add_argument("--images", metavar="COLUMN", help="image column (default: image)")
     parser.add_argument("--compose", action="store_true", help="put the target into the votes of typical galaxies")
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        metavar="K",
+        help="galaxies drawn for each that is kept where a reader finds the target most surely (default: 2, or 1)",
+    )
     parser.add_argument("--threshold", type=float, default=0.5, help="vote fraction of a member (default: 0.5)")
     parser.add_argument("--cut", type=float, help="vote fraction of the questions before it (default: as published)")
     group = parser.add_argument_group("survey")

@@ -21,7 +21,7 @@ __all__ = ["run_augment", "run_generate"]
 
 #: Most prompts with a label of their own on a sheet.
 _LABELS = 12
-_TARGETS = ("target", "n", "ratio", "compose", "threshold", "cut")
+_TARGETS = ("target", "n", "ratio", "compose", "candidates", "threshold", "cut")
 
 
 def run_augment(options: argparse.Namespace) -> int:
@@ -44,7 +44,9 @@ def run_augment(options: argparse.Namespace) -> int:
     )  # fmt: skip
     new = result[len(table) :]
     groups = [(f"synthetic: {options.target}", _display(new, options.images, survey))]
-    given = _base_images(table, plan[: len(new)], options.images, survey)
+    seeds = set(new["seed"].tolist())
+    kept = plan[[seed in seeds for seed in plan["seed"].tolist()]]
+    given = _base_images(table, kept, options.images, survey)
     if given:
         groups.insert(0, ("given: the galaxies whose votes the new ones have", given))
     return show(outputs, new, len(table), column, groups, survey=survey)

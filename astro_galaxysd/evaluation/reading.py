@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from astro_galaxysd.conditions.tree import ANSWERS, QUESTIONS
+from astro_galaxysd.conditions.tree import ANSWERS, INDEX, QUESTIONS
 from astro_galaxysd.errors import WeightsError
 from astro_galaxysd.evaluation.networks import load_network, run_network
+from astro_galaxysd.evaluation.reader import reached
 
-__all__ = ["READERS", "ImageReader", "divergence", "fractions_of", "judges_folder"]
+__all__ = ["READERS", "ImageReader", "agreement", "divergence", "fractions_of", "judges_folder"]
 
 #: Readers that ship, and their files.
 READERS = {"reporting": "reader-reporting.safetensors", "choosing": "reader-choosing.safetensors"}
@@ -110,6 +111,25 @@ class ImageReader:
         """
         *before, _ = self.network.children()
         return run_network(torch.nn.Sequential(*before), images, int(self.facts["image_size"])).numpy()
+
+
+def agreement(reader: ImageReader, images: np.ndarray, answer: str) -> np.ndarray:
+    """How surely a reader finds an answer.
+
+    Parameters
+    ----------
+    reader : ImageReader
+    images : ndarray, shape (N, H, W, 3), uint8
+    answer : str
+        Key of the tree.
+
+    Returns
+    -------
+    ndarray, shape (N,), float64
+        Share of all volunteers who would give it, in [0, 1].
+    """
+    fractions = reader.predict(images)
+    return np.asarray((reached(fractions) * fractions)[:, INDEX[answer]])
 
 
 def fractions_of(answers: torch.Tensor, *, logarithm: bool = False) -> torch.Tensor:

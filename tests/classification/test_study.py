@@ -5,7 +5,8 @@ import pytest
 from astropy.table import Table
 
 from astro_galaxysd.classification.arms import Rows, choose_arms
-from astro_galaxysd.classification.study import Key, Setting, Store, Study
+from astro_galaxysd.classification.store import Store
+from astro_galaxysd.classification.study import Key, Setting, Study
 from astro_galaxysd.errors import ConditionError
 
 
@@ -47,7 +48,7 @@ class Calls:
         return lambda rows: rows.features[:, 0].astype(float)
 
 
-def study(setting, store, calls, rows=None):
+def study(setting, store, calls, rows=None, **options):
     parts = {"train": np.arange(60), "validation": np.arange(60, 80), "test": np.arange(80, 100)}
     return Study(
         rows or galaxies(),
@@ -59,6 +60,7 @@ def study(setting, store, calls, rows=None):
         features=features,
         agreement=calls.agree,
         learn=calls.learn,
+        **options,
     )
 
 
@@ -98,22 +100,58 @@ def test_who_learns_from_what(setting):
     assert added == {"real": 25, "synthetic": 75, "wrong_prompts": 37}
 
 
-@pytest.mark.parametrize("arm", ["filtered", "uncertain"])
-def test_one_of_two_is_kept(arm):
+def added_by(arm):
     calls = Calls()
     made = study(Setting((5,), 20, (0.5,), 2, tuple(choose_arms(arm)), 7), Store(None, {}), calls)
     made.scores(Key(5, arm, 0.5, 0))
-    assert [number for _, _, number, _ in calls.drawn] == [12, 12]
     name, training, _ = calls.learnt[-1]
     assert (name, len(training.positive)) == (arm, 37)
     added = training.images[25:, 0, 0, 0]
-    of_class, others = added[training.positive[25:]], added[~training.positive[25:]]
-    if arm == "filtered":  # the brightest of the class, the darkest of the others
-        assert (of_class.min(), others.max()) == (227, 72)
-        assert calls.read == [12, 12]
-    else:  # those nearest to the threshold of a classifier that takes what is bright for the class
-        assert calls.learnt[0][0] == "real"
-        assert (of_class.max(), others.min()) == (222, 77)
+    return calls, added[training.positive[25:]], added[~training.positive[25:]]
+
+
+def test_the_surest_half_is_kept():
+    calls, of_class, others = added_by("filtered")
+    assert [number for _, _, number, _ in calls.drawn] == calls.read == [12, 12]
+    assert (of_class.min(), others.max()) == (227, 72)  # the brightest of the class, the darkest of the others
+
+
+def test_the_half_that_is_hard_to_tell_is_kept():
+    calls, of_class, others = added_by("uncertain")
+    assert [number for _, _, number, _ in calls.drawn] == [12, 12]
+    # those nearest to the threshold of a classifier that takes what is bright for the class
+    assert calls.learnt[0][0] == "real"
+    assert (of_class.max(), others.min()) == (222, 77)
+
+
+def test_classifiers_learn_side_by_side(setting, tmp_path):
+    calls, plain = Calls(), Calls()
+    made = study(setting, Store(tmp_path, {"seed": 7}), calls)
+    one_by_one = study(setting, Store(None, {}), plain, parallel=False)
+    for (key, scores), (same, expected) in zip(made.each(), one_by_one.each(), strict=True):
+        assert key == same
+        np.testing.assert_array_equal(scores.test, expected.test)
+    assert [name for name, _, _ in plain.learnt] == ["real", "synthetic", "synthetic", "wrong_prompts"] * 4
+    assert sorted(kind for kind, *_ in calls.drawn) == ["class"] * 4 + ["others"]
+    # nothing is drawn or learnt again
+    again = Calls()
+    assert len(list(study(setting, Store(tmp_path, {"seed": 7}), again).each())) == 16
+    assert (again.drawn, again.learnt) == ([], [])
+
+
+@pytest.mark.parametrize(("arm", "kind"), [("wrong_prompts", "others"), ("positives_only", "class")])
+def test_nothing_is_drawn_that_no_arm_needs(arm, kind):
+    calls = Calls()
+    made = study(Setting((5,), 20, (0.5,), 1, tuple(choose_arms(arm)), 7), Store(None, {}), calls)
+    list(made.each())
+    assert [drawn[0] for drawn in calls.drawn] == [kind]
+
+
+def test_real_galaxies_are_learnt_from_once_a_run():
+    calls = Calls()
+    setting = Setting((5,), 20, (0.5,), 2, tuple(choose_arms("uncertain")), 7)
+    list(study(setting, Store(None, {}), calls).each())
+    assert sorted(name for name, _, _ in calls.learnt) == ["real", "real", "uncertain", "uncertain"]
 
 
 def test_it_goes_on_where_it_stopped(setting, tmp_path):

@@ -105,6 +105,7 @@ def test_wrong_command_line(galaxysd, arguments, message):
     [
         (["--target", "mergr"], "unknown target 'mergr': did you mean 'merger'"),
         (["-n", "0"], "n: 0 rows asked for; use a whole number of at least 1"),
+        (["--candidates", "0"], "candidates: 0 rows asked for; use a whole number of at least 1"),
         (["--generator", "flwo"], "unknown generator 'flwo': did you mean 'flow'"),
         (["--weights", "mimi"], "unknown weights 'mimi': did you mean 'mini'"),
         (["--batch-size", "0"], "batch_size = 0: give a whole number of at least 1"),
@@ -242,7 +243,7 @@ def test_example_that_ships(galaxysd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = galaxysd("augment", "example", "--target", "merger", "-n", 8, "--plan")
     assert done.status == 0
-    assert "8 galaxies to draw" in done.out
+    assert "16 galaxies to draw" in done.out
 
 
 def test_as_a_process(installed, tmp_path):

@@ -86,18 +86,22 @@ def test_plan(galaxysd, augment, survey, flow):
     done = galaxysd("augment", survey, "--target", "merger", "-n", 3, "--plan")
     first, *rows = done.out.splitlines()
     assert (done.status, done.err) == (0, "")
-    assert re.fullmatch(r"3 galaxies to draw(, about \d+ s and \d+ MB)?", first)
-    assert len(rows) == 3
+    assert re.fullmatch(r"6 galaxies to draw(, about \d+ s and \d+ MB)?", first)
+    assert len(rows) == 6  # two candidates each
     assert all(re.fullmatch(r"gsd-\w{8}-merger-0000\d  seed \d+  sdss, .*merger.*", row) for row in rows)
     assert flow.calls == []
-    augment()
+    augment("--candidates", 2)
     result = read_table(survey.parent / "out.parquet")
-    assert [row.split()[0] for row in rows] == result["id"][5:].tolist()
+    kept = result["id"][5:].tolist()
+    assert len(kept) == 3
+    assert set(kept) < {row.split()[0] for row in rows}
 
 
 def test_plan_says_what_it_costs(galaxysd, survey, monkeypatch):
     monkeypatch.setattr("astro_galaxysd.pipeline.estimate", lambda *_, **__: {"seconds": 61.4, "memory_mb": 700.2})
     done = galaxysd("augment", survey, "--target", "merger", "--ratio", 2, "--plan")
+    assert done.out.splitlines()[0] == "8 galaxies to draw, about 61 s and 700 MB"
+    done = galaxysd("augment", survey, "--target", "merger", "--ratio", 2, "--candidates", 1, "--plan")
     assert done.out.splitlines()[0] == "4 galaxies to draw, about 61 s and 700 MB"
 
 

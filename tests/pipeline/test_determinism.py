@@ -13,7 +13,7 @@ PROMPTS = ["sdss, {merger:1.2}", "sdss, ring galaxy", "sdss, {smooth:0.8}", "sds
 
 
 def augment(table, weights, **options):
-    defaults = {"target": "merger", "n": 3, "rng": 5, "steps": 2, "progress": False}
+    defaults = {"target": "merger", "n": 3, "rng": 5, "steps": 2, "candidates": 1, "progress": False}
     return augment_table(table, weights=weights, **defaults | options)
 
 
@@ -52,6 +52,15 @@ def test_order_of_rows_with_ids(tiny_weights):
     np.testing.assert_array_equal(straight["seed"][order], shuffled["seed"])
 
 
+def test_a_plan_with_candidates_draws_what_they_are_kept_of(catalogue, tiny_weights):
+    plan = plan_augmentation(catalogue, target="merger", n=3, rng=5)
+    del catalogue["image"]
+    result = augment(catalogue, tiny_weights, candidates=None)[5:]
+    kept = np.isin(plan["seed"], result["seed"])
+    assert (len(plan), kept.sum()) == (6, 3)
+    np.testing.assert_array_equal(draw(plan[kept], tiny_weights)["image"], np.stack(list(result["image"])))
+
+
 def test_row_number_where_there_are_no_ids(tiny_weights):
     with_numbers = Table({"id": np.arange(12), "prompt": PROMPTS})
     bare = draw(Table({"prompt": PROMPTS}), tiny_weights)
@@ -61,7 +70,7 @@ def test_row_number_where_there_are_no_ids(tiny_weights):
 
 
 def test_a_plan_draws_what_augment_table_draws(catalogue, tiny_weights):
-    plan = plan_augmentation(catalogue, target="merger", n=3, rng=5)
+    plan = plan_augmentation(catalogue, target="merger", n=3, rng=5, candidates=1)
     del catalogue["image"]
     result = augment(catalogue, tiny_weights)
     np.testing.assert_array_equal(draw(plan, tiny_weights, rng=None)["image"], np.stack(list(result["image"][5:])))

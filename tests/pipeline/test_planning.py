@@ -34,7 +34,8 @@ def cost(table, **options):
 def test_estimate_of_a_card_that_says_what_it_costs(catalogue, cards):
     estimate = cost(catalogue, weights="known")
     assert estimate["seconds"] > 0
-    assert estimate["memory_mb"] == pytest.approx(500 + 100 * 128 * 128 * 3 / 1e6, abs=0.1)
+    assert estimate["memory_mb"] == pytest.approx(500 + 2 * 100 * 128 * 128 * 3 / 1e6, abs=0.1)
+    assert cost(catalogue, weights="known", candidates=1)["memory_mb"] == pytest.approx(504.9, abs=0.1)
     # The rate is timed anew each time; five times the steps and twice the calls stand out from its scatter.
     assert cost(catalogue, weights="known", steps=50, guidance=3.0)["seconds"] > 1.5 * estimate["seconds"]
     assert cost(catalogue, weights="known", guidance=1.0, n=10)["seconds"] < estimate["seconds"]
@@ -52,7 +53,7 @@ def test_estimate_of_another_generator_than_the_card_s(catalogue, cards, flow):
 
 
 def test_plan_is_what_is_drawn(catalogue, noise):
-    plan = plan_augmentation(catalogue, target="merger", n=4, rng=3)
+    plan = plan_augmentation(catalogue, target="merger", n=4, rng=3, candidates=1)
     result = augment_table(catalogue, target="merger", n=4, rng=3, generator=noise, progress=False)
     for name in ("prompt", "prompt_weights", "seed"):
         np.testing.assert_array_equal(plan[name], result[name][5:])

@@ -59,6 +59,7 @@ def survey(made):
 
 def augment(made, card, **options):
     defaults = {"target": "round", "n": 1, "rng": 1, "generator": Disks(), "progress": False, "survey": card}
+    defaults["candidates"] = 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", errors.MatchWarning)  # the seeing of what `Disks` draws is not known
         return augment_table(made[1], **(defaults | options))
@@ -70,8 +71,8 @@ def matched(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("matched")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # all that is asked of the survey is known
-        augment_table(made[1], target="round", n=3, rng=1, generator=Disks(MINI), progress=False, survey=card(made),
-                      match="survey", out=folder / "more.fits")  # fmt: skip
+        augment_table(made[1], target="round", n=3, candidates=1, rng=1, generator=Disks(MINI), progress=False,
+                      survey=card(made), match="survey", out=folder / "more.fits")  # fmt: skip
     return folder, read_table(folder / "more.fits")
 
 

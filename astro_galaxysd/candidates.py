@@ -1,0 +1,74 @@
+"""More galaxies than were asked for, of which a reader keeps some: a plan and its images in, rows to keep out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astro_galaxysd.augmentation.plan import PLAN
+from astro_galaxysd.drawing import weight_card
+from astro_galaxysd.records import WeightCard
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["keep_surest", "usual_candidates"]
+
+_READER = "choosing"
+
+
+def usual_candidates(asked: int | None, weights: str | os.PathLike[str], generator: object) -> int | None:
+    """Candidates to plan for every row: what was asked, else 1 for anybody's generator, else what the plan decides.
+
+    Of other generators than the weights' own nothing was measured, and they may well be lighter than a reader.
+
+    Parameters
+    ----------
+    asked : int or None
+    weights : str or path
+    generator : str, Generator or None
+        A name, or a loaded one, whose attribute ``card`` says that it draws with weights.
+    """
+    if asked is not None or generator is None:
+        return asked
+    own = generator == weight_card(weights).generator if isinstance(generator, str) else _has_weights(generator)
+    return None if own else 1
+
+
+def _has_weights(generator: object) -> bool:
+    return isinstance(getattr(generator, "card", None), WeightCard)
+
+
+def keep_surest(plan: Table, drawn: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Which of the drawn rows are kept: of each target those in which a reader finds it most surely.
+
+    Parameters
+    ----------
+    plan : Table
+        From `astro_galaxysd.augmentation.plan.plan_augmentation`.
+    drawn : ndarray, shape (m, H, W, 3), uint8
+        Of its first rows; after an interrupt the same share of fewer is kept.
+
+    Returns
+    -------
+    ndarray, int
+        Their places, rising.
+    dict
+        What a record says of the reader.
+    """
+    targets, names = plan.meta[PLAN]["targets"], np.asarray(plan["target"][: len(drawn)])
+    if all(part["candidates"] == 1 for part in targets.values()):
+        return np.arange(len(drawn)), {}
+    from astro_galaxysd.evaluation.reading import ImageReader, agreement
+
+    reader, kept = ImageReader.load(_READER), []
+    for name, part in targets.items():
+        rows = np.flatnonzero(names == name)
+        number = -(-len(rows) // part["candidates"])
+        if number < len(rows):
+            surely = agreement(reader, drawn[rows], part["answer"])
+            rows = rows[np.argsort(-surely, kind="stable")[:number]]
+        kept.append(rows)
+    return np.sort(np.concatenate(kept)), {"reader": _READER, "reader_revision": reader.revision, "drawn": len(drawn)}
