@@ -91,9 +91,31 @@ def apply_weights(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return torch.where(plain, hidden, weighted * (hidden.mean(dim=(1, 2), keepdim=True) / mean))
 
 
-def encode_prompts(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:
-    """Hidden states of weighted prompts, shape (N, L, D), float32; arguments and errors as `tokenise`."""
+def encode_prompts(
+    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompts: Sequence[str], *, masked_padding: bool = False
+) -> torch.Tensor:
+    """Hidden states of weighted prompts.
+
+    Parameters
+    ----------
+    text_encoder : CLIPTextModel
+    tokenizer, prompts
+        As `tokenise`, which also says what is raised.
+    masked_padding : bool
+        Whether tokens pay no attention to the padding, as Ma et al. (2026) sampled.
+
+    Returns
+    -------
+    Tensor, shape (N, L, D), float32
+    """
     ids, weights = tokenise(tokenizer, prompts)
     device = text_encoder.device
-    hidden = text_encoder(ids.to(device)).last_hidden_state.float()  # means need more digits than bf16 has
-    return apply_weights(hidden, weights.to(device))
+    mask = _up_to_the_end(ids, int(tokenizer.eos_token_id)).to(device) if masked_padding else None
+    output = text_encoder(ids.to(device), attention_mask=mask)
+    return apply_weights(output.last_hidden_state.float(), weights.to(device))  # means need more digits than bf16 has
+
+
+def _up_to_the_end(ids: torch.Tensor, end: int) -> torch.Tensor:
+    """1 up to the first end token of each row, 0 behind it, where padding may be the same token."""
+    ends = (ids == end).long()
+    return (ends.cumsum(dim=1) - ends == 0).long()

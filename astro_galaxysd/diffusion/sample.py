@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from astro_galaxysd.diffusion.encode import encode_prompts
+from astro_galaxysd.diffusion.latents import latent_moments
 from astro_galaxysd.errors import UnknownNameError
-from astro_galaxysd.learning.views import dihedral
+from astro_galaxysd.learning.views import dihedral, pixels_of
 
 if TYPE_CHECKING:
     from astro_galaxysd.diffusion.components import Components
@@ -95,7 +96,16 @@ def _padded(rows: torch.Tensor) -> torch.Tensor:
 
 
 def sample_latents(
-    components: Components, prompts: Sequence[str], seeds: Sequence[int], *, steps: int, guidance: float, sampler: str
+    components: Components,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    guidance: float,
+    sampler: str,
+    masked_padding: bool = False,
+    image_size: int | None = None,
+    references: np.ndarray | None = None,
 ) -> torch.Tensor:
     """Latents of at most `MICRO_BATCH` rows.
 
@@ -108,6 +118,13 @@ def sample_latents(
     guidance : float
         1: no guidance, half the work.
     sampler : str
+    masked_padding : bool
+        As `astro_galaxysd.diffusion.encode.encode_prompts`.
+    image_size : int, optional
+        Side of the images, pixels; by default what the UNet is configured for.
+    references : ndarray, shape (n, S, S, 3), uint8, optional
+        Images of that side to begin with, in place of noise alone: image to image with strength 1. On a schedule that
+        does not end in pure noise they give the images their brightness.
 
     Returns
     -------
@@ -115,15 +132,24 @@ def sample_latents(
     """
     unet, n = components.unet, len(prompts)
     device = unet.device
+    side = unet.config.sample_size
+    if image_size is not None:
+        side = image_size * side // components.image_size
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     generators += [torch.Generator().manual_seed(0) for _ in range(MICRO_BATCH - n)]
-    shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
-    latents = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    shape = (unet.config.in_channels, side, side)
+    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     texts = [*prompts, *[prompts[-1]] * (MICRO_BATCH - n)]
-    conditional = encode_prompts(components.text_encoder, components.tokenizer, texts)
-    empty = encode_prompts(components.text_encoder, components.tokenizer, [""] * MICRO_BATCH)
+    conditional, empty = (
+        encode_prompts(components.text_encoder, components.tokenizer, some, masked_padding=masked_padding)
+        for some in (texts, [""] * MICRO_BATCH)
+    )
     scheduler = make_scheduler(components.scheduler, sampler, steps)
-    latents = (latents * scheduler.init_noise_sigma).to(device)
+    if references is None:
+        latents = (noise * scheduler.init_noise_sigma).to(device)
+    else:
+        begun, _ = latent_moments(components.vae, _padded(pixels_of(references)).to(device))
+        latents = scheduler.add_noise(begun, noise.to(device), scheduler.timesteps[:1].expand(MICRO_BATCH))
     # the remedy belongs to schedules that end in pure noise; others are sampled as they were published
     rescale = GUIDANCE_RESCALE if components.scheduler.get("rescale_betas_zero_snr") else 0.0
     for time in scheduler.timesteps:
@@ -187,12 +213,15 @@ def sample_rows(
     guidance: float,
     sampler: str,
     turn: bool = False,
+    masked_padding: bool = False,
+    image_size: int | None = None,
+    references: np.ndarray | None = None,
 ) -> np.ndarray:
     """Images of any number of rows, micro-batch by micro-batch.
 
     Parameters
     ----------
-    components, prompts, seeds, steps, guidance, sampler
+    components, prompts, seeds, steps, guidance, sampler, masked_padding, image_size, references
         As `sample_latents`.
     turn : bool
         Whether each image gets the form that `turned` gives it.
@@ -206,8 +235,10 @@ def sample_rows(
         for start in range(0, len(prompts), MICRO_BATCH):
             rows = slice(start, start + MICRO_BATCH)
             latents = sample_latents(
-                components, prompts[rows], seeds[rows], steps=steps, guidance=guidance, sampler=sampler
-            )
+                components, prompts[rows], seeds[rows], steps=steps, guidance=guidance, sampler=sampler,
+                masked_padding=masked_padding, image_size=image_size,
+                references=None if references is None else references[rows],
+            )  # fmt: skip
             images.append(decode_latents(components, latents))
     drawn = np.concatenate(images)
     return turned(drawn, seeds) if turn else drawn
