@@ -3,7 +3,7 @@
 Every message says what was wrong, the value that was seen and the way out. Raise the most specific class:
 `PromptError` for the text of a prompt, `ConditionError` for table columns and planned rows, `ImageError` for
 pixels, `SurveyError` for what is said of a survey, `WeightsError` for model files, `PluginError` for plug-ins,
-`OutputError` for what is written.
+`OutputError` for what is written, `HubError` for what the Hugging Face Hub does not give or take.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ __all__ = [
     "DomainWarning",
     "DuplicatePluginError",
     "GalaxySDError",
+    "HubError",
+    "HubNameError",
+    "HubUnreachableError",
+    "HubWarning",
     "ImageError",
     "MatchError",
     "MatchWarning",
@@ -114,6 +118,22 @@ class OutputError(GalaxySDError, OSError):
 
 class OutputExistsError(OutputError, FileExistsError):
     """The output is there already and overwriting was not allowed."""
+
+
+class HubError(GalaxySDError, OSError):
+    """Files that could not be fetched from the Hugging Face Hub or pushed to it; the message never holds a token."""
+
+
+class HubNameError(HubError, ValueError):
+    """What is no name of a repository on the Hub, or no revision of one."""
+
+
+class HubUnreachableError(HubError, ConnectionError):
+    """The Hub did not answer, or only that it is too busy."""
+
+
+class HubWarning(UserWarning):
+    """The Hub could not be asked; what it gave before was used."""
 
 
 class MissingDependencyError(GalaxySDError, ImportError):

@@ -34,6 +34,50 @@ def load_script() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
+def hub_server(load_script: Callable[[str], ModuleType]) -> Iterator[object]:
+    """One server for all tests, and one HTTP client, as to make one takes longer than most tests."""
+    import huggingface_hub
+
+    huggingface_hub.close_session()
+    with pytest.MonkeyPatch.context() as patch, load_script("tests/hub_server.py").HubServer() as server:
+        for variable in ("NO_PROXY", "no_proxy"):
+            patch.setenv(variable, "*")
+        yield server
+        huggingface_hub.close_session()
+
+
+@pytest.fixture
+def hub(hub_server: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A Hub of the test's own, which huggingface_hub uses, with an empty cache; `tests/hub_server.py`.
+
+    Nobody is logged in. No pause is made; `pauses` are the seconds it would have been.
+    """
+    import time
+
+    from huggingface_hub import constants
+
+    hub_server.reset()
+    home = tmp_path / "hf-home"
+    changed = {
+        "ENDPOINT": hub_server.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": hub_server.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_PROGRESS_BARS": True,
+        "HF_HUB_DISABLE_TELEMETRY": True,  # or the client asks, once a day, whom it should tell of
+    }
+    for name, value in changed.items():
+        monkeypatch.setattr(constants, name, value)
+    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(time, "sleep", hub_server.pauses.append)
+    return hub_server
+
+
+@pytest.fixture(scope="session")
 def gz2() -> Path:
     """Folder of the real galaxies; skips where it is absent."""
     folder = ROOT.parent / "shared" / "data" / "gz2"
