@@ -238,7 +238,7 @@ def _reconstructed(
     from astro_galaxysd.diffusion.roundtrip import through_autoencoder
     from astro_galaxysd.drawing import weight_card
 
-    folder = weights_folder(weight_card(given).location)
+    folder = weights_folder(weight_card(given))
     return with_rebuilt(sets, through_autoencoder(folder, sets.held.images))
 
 

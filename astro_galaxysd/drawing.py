@@ -8,12 +8,21 @@ import os
 import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, PluginError, UnknownNameError, WeightsError
+from astro_galaxysd.errors import (
+    ConditionError,
+    HubError,
+    HubNameError,
+    ImageError,
+    PluginError,
+    UnknownNameError,
+    WeightsError,
+)
 from astro_galaxysd.images.provenance import GENERATOR, PROMPT, WEIGHTS, WEIGHTS_REVISION
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.plugins.protocols import Generator
@@ -30,6 +39,7 @@ __all__ = [
     "InterruptedWarning",
     "choose_generator",
     "estimate",
+    "known_card",
     "load_generator",
     "warn_if_interrupted",
     "weight_card",
@@ -43,6 +53,7 @@ _CHUNK = 8
 _TOGETHER = 8
 #: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/throughput.py.
 _EFFICIENCY = 0.24
+_SAMPLING, _SPLIT = "sampling.json", "split"
 
 
 class InterruptedWarning(UserWarning):
@@ -62,17 +73,23 @@ def load_generator(
     generator: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
+    references: Table | np.ndarray | None = None,
 ) -> Generator:
     """Load a generator and its weights.
 
     Parameters
     ----------
     weights : str or path
-        A name of ``galaxysd plugins`` (``"mini"`` ships with the package) or a diffusers folder.
+        A name of ``galaxysd plugins`` (``"mini"`` ships with the package), a folder with weights, or a repository of
+        the Hugging Face Hub: ``"organisation/name"`` or ``"organisation/name@revision"``. A branch or tag is brought to
+        its commit, which is the images' ``weights_revision``.
     generator : str, optional
         Name of the generator plug-in; by default the one the weights belong to.
     steps, guidance : optional
         Sampling; by default what the weights recommend.
+    references : Table or ndarray of shape (N, H, W, 3), uint8, optional
+        Real galaxies for weights that begin with them; of a table the column ``image`` of rows that are neither
+        synthetic nor, by a column ``split``, of a test. Each row's seed says which one it begins with.
 
     Returns
     -------
@@ -84,9 +101,11 @@ def load_generator(
     UnknownNameError
         If neither a folder nor a known name is given, or the generator is not known.
     WeightsError
-        If the weights are damaged.
+        If the weights are damaged, unsafe or incomplete.
+    HubError
+        If they can't be fetched.
     ConditionError
-        If `steps` or `guidance` is out of range.
+        If `steps` or `guidance` is out of range, or weights need references and there are none.
 
     Examples
     --------
@@ -98,12 +117,15 @@ def load_generator(
     """
     card = weight_card(weights)
     name = card.generator if generator is None else generator
-    loaded: Generator = get_registry().create("generator", name, card, steps=steps, guidance=guidance)
+    options = {} if references is None else {"references": reference_images(references)}
+    loaded: Generator = get_registry().create("generator", name, card, steps=steps, guidance=guidance, **options)
     return loaded
 
 
 def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
-    """Card of registered weights, or one made for a folder, with the sampling that its ``sampling.json`` recommends.
+    """Card of registered weights, or one made for a folder or a repository of the Hub.
+
+    What ``sampling.json`` in it recommends is in the card: how to sample, and which base has the parts it lacks.
 
     Raises
     ------
@@ -111,23 +133,102 @@ def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
         If there is neither.
     WeightsError
         If the recommendation can't be read.
+    HubError
+        If the text is a name on the Hub, and what it names is not there.
     """
-    registry = get_registry()
     text = os.fspath(weights)
-    if text in registry.records_of("weights"):
-        card: WeightCard = registry.get("weights", text)
+    card = known_card(text)
+    if card is not None:
         return card
-    if Path(text).expanduser().is_dir():
-        return WeightCard(name=Path(text).resolve().name, location=text, **_recommended(Path(text).expanduser()))
-    raise UnknownNameError("weights", text, registry.records_of("weights"), "A diffusers folder can be given too.")
+    from astro_galaxysd.hub.download import fetch_folder, list_folder
+    from astro_galaxysd.hub.names import parse_name
+
+    names = get_registry().records_of("weights")
+    try:
+        where = parse_name(text)
+    except HubNameError:
+        note = "A folder can be given too, or organisation/name of a repository on the Hugging Face Hub."
+        raise UnknownNameError("weights", text, names, note) from None
+    try:
+        listing = list_folder(where.name, where.revision)
+        found = listing.by_path().keys() & {_SAMPLING}
+        # a card of the repository says more than the repository
+        for name in names:
+            card = get_registry().get("weights", name)
+            if card.location == f"hub:{where.name}":
+                return replace(card, revision=listing.commit)
+        told = _recommended(fetch_folder(where.name, listing.commit, patterns=[_SAMPLING]).path) if found else {}
+    except HubError as error:
+        error.add_note(f"{text!r} is neither a folder here nor a name of `galaxysd plugins`, so the Hub was asked")
+        raise
+    return WeightCard(name=where.name, location=f"hub:{where.name}", revision=listing.commit, **told)
+
+
+def known_card(weights: str | os.PathLike[str]) -> WeightCard | None:
+    """Card of registered weights or of a folder, without a question to the Hub; None for anything else."""
+    text = os.fspath(weights)
+    if text in get_registry().records_of("weights"):
+        card: WeightCard = get_registry().get("weights", text)
+        return card
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return WeightCard(name=folder.resolve().name, location=text, **_recommended(folder))
+    return None
+
+
+def reference_images(references: Table | np.ndarray) -> np.ndarray:
+    """Real galaxies that images may begin with.
+
+    Parameters
+    ----------
+    references : Table or ndarray
+        As `load_generator`.
+
+    Returns
+    -------
+    ndarray, shape (N, H, W, 3), uint8
+
+    Raises
+    ------
+    ConditionError
+        If there are none.
+    ImageError
+        If they are no images, or of several sizes.
+    """
+    from astropy.table import Table
+
+    from astro_galaxysd.conditions.columns import is_synthetic
+    from astro_galaxysd.images.codec import read_images
+
+    if not isinstance(references, Table):
+        return _of_one_size(read_images(references))
+    real = ~is_synthetic(references)
+    if _SPLIT in references.colnames:
+        real &= np.array([str(split) != "test" for split in references[_SPLIT]], dtype=bool)
+    if not real.any():
+        raise ConditionError(
+            f"of {len(references)} references none is a real galaxy outside a test split; give others: what a "
+            "classifier is tested on must not be drawn from"
+        )
+    return _of_one_size(read_images(references[real]))
+
+
+def _of_one_size(images: list[np.ndarray]) -> np.ndarray:
+    sizes = {image.shape for image in images}
+    if len(sizes) > 1:
+        raise ImageError(f"references have {len(sizes)} sizes, {', '.join(map(str, sorted(sizes)[:3]))}; give one size")
+    return np.stack(images)
 
 
 def _recommended(folder: Path) -> dict[str, Any]:
-    """What a folder has in ``sampling.json``: steps, guidance, sampler, turned; what is not there is as usual."""
-    path = folder / "sampling.json"
+    """What a folder has in ``sampling.json``; what is not there is as usual."""
+    path = folder / _SAMPLING
     if not path.is_file():
         return {}
-    types: dict[str, Any] = {"steps": int, "guidance": (int, float), "sampler": str, "turned": bool}
+    types: dict[str, Any] = {
+        "steps": int, "guidance": (int, float), "sampler": str, "turned": bool, "base": str, "image_size": int,
+        "masked_padding": bool, "references": bool, "licence": str,
+    }  # fmt: skip
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -135,7 +236,7 @@ def _recommended(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or any(
         name not in types or not isinstance(value, types[name]) for name, value in content.items()
     ):
-        raise WeightsError(f"{path} holds {content!r}; steps, guidance, sampler and turned may stand there")
+        raise WeightsError(f"{path} holds {content!r}; {', '.join(types)} may stand there")
     return content
 
 
@@ -194,6 +295,8 @@ class Drawing:
         As `load_generator`; they don't go with a loaded generator.
     batch_size : int, optional
         Handed on to the generator.
+    references : Table or ndarray, optional
+        As `load_generator`.
     progress : bool
         Whether to show a bar.
 
@@ -212,6 +315,7 @@ class Drawing:
         steps: int | None = None,
         guidance: float | None = None,
         batch_size: int | None = None,
+        references: Table | np.ndarray | None = None,
         progress: bool = True,
     ) -> None:
         if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
@@ -224,7 +328,9 @@ class Drawing:
             card = weight_card(weights)
             name = generator or choose_generator(conditions, card)
             self.found = self.registry.find("generator", name)
-            self.generator = load_generator(weights, generator=name, steps=steps, guidance=guidance)
+            self.generator = load_generator(
+                weights, generator=name, steps=steps, guidance=guidance, references=references
+            )
             self.shared = {WEIGHTS: card.name, WEIGHTS_REVISION: card.revision}
         else:
             _check_loaded(generator, steps, guidance)

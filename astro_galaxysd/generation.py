@@ -45,6 +45,7 @@ def generate(
     generator: str | Generator | None = None,
     steps: int | None = None,
     guidance: float | None = None,
+    references: Table | np.ndarray | None = None,
     schema: str | None = None,
     labels: Mapping[str, str] | None = None,
     label_column: str | None = None,
@@ -64,6 +65,8 @@ def generate(
         Rows the generator draws together; never changes a row's pixels.
     weights, generator, steps, guidance
         As `augment_table`.
+    references : Table or ndarray, optional
+        As `load_generator`.
     schema, labels, label_column, id_column
         As `plan_augmentation`.
     progress : bool
@@ -103,8 +106,9 @@ def generate(
         parameters["run_seed"] = run_seed(rng)
         planned[SEED] = row_seeds(parameters["run_seed"], row_names(conditions, id_column))
     drawing = Drawing(
-        planned, generator, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
-    )
+        planned, generator, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size,
+        references=references, progress=progress,
+    )  # fmt: skip
     images, shared = drawing.run()
     record = run_record(**parameters, **shared, planned=len(conditions), finished=len(images))
     result = _with_provenance(planned[: len(images)].copy(), images, shared, record)

@@ -38,6 +38,7 @@ from astro_galaxysd.records import WeightCard
 from astro_galaxysd.survey.bands import check_bands
 from astro_galaxysd.survey.card import Survey, read_survey
 from astro_galaxysd.survey.cells import holds_files
+from astro_galaxysd.survey.cutouts import read_cutouts
 from astro_galaxysd.surveying import check_domain, domain_of
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ def augment_table(
     cutouts : path, optional
         Folder for new cutouts that are files; by default beside `out`, ``name_cutouts`` for ``name.fits``.
     weights, generator, steps, guidance
-        As `load_generator`; `generator` may also be a loaded one, which has the other three already.
+        As `load_generator`; `generator` may also be a loaded one, which has the other three already. Weights that
+        begin with real galaxies are given those of the table, as references.
     batch_size : int, optional
         Rows the generator draws together; never changes a row's pixels.
     compose : bool
@@ -260,8 +262,9 @@ def augment_table(
         frame=known.frame(stretched=declared is not None and declared.stretch is not None) if known else None,
     )
     drawing = Drawing(
-        plan, chosen, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress
-    )
+        plan, chosen, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress,
+        references=_references(table, images, declared, card) if named else None,
+    )  # fmt: skip
     drawn, shared = drawing.run()
     kept, judged = keep_surest(plan, drawn)
     asked = sum(part["n"] for part in plan.meta[PLAN]["targets"].values())
@@ -296,6 +299,13 @@ def _choose(
     card = weight_card(weights)
     chosen = generator or choose_generator(plan, card)
     return chosen, card if chosen == card.generator else None
+
+
+def _references(table: Table, images: Any, survey: Survey | None, card: WeightCard | None) -> Table | None:
+    """Real rows with their images as the weights know them, for weights that begin with real galaxies."""
+    if card is None or not card.references:
+        return None
+    return read_cutouts(table, survey, images)
 
 
 def _find_images(

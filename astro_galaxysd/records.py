@@ -109,15 +109,31 @@ class WeightCard:
     name : str
         The name users ask for, for example ``"mini"``.
     location : str
-        A folder, or ``"package:astro_galaxysd/weights/mini"`` for a folder inside an installed package.
+        A folder, ``"package:astro_galaxysd/weights/mini"`` for a folder inside an installed package, or
+        ``"hub:organisation/name"`` for a repository of the Hugging Face Hub.
     generator : str
         Name of the generator that reads them.
     revision : str
-        A content hash or commit sha; empty: computed from the files when they are loaded.
-    summary, licence : str
-        One sentence; an SPDX identifier.
+        A content hash, or the commit of a repository, which is then pinned; empty: what the files say when they are
+        loaded, of a repository the newest.
+    summary, licence, restrictions : str
+        One sentence; an SPDX or Hub identifier; what the licence forbids, in words.
     image_size : int
-        Side of the square images, pixels.
+        Side of the square images, pixels; 0: what the model is configured for.
+    layout : str
+        How the files are laid out, where that is known (`astro_galaxysd.diffusion.layouts`).
+    base : str
+        Where the parts lie that these files lack, as `location`; of a repository with ``@revision``.
+    base_model : str
+        What the weights were fine-tuned from, an id of the Hub.
+    prediction_type : str
+        ``"epsilon"`` or ``"v_prediction"``, checked against the schedule; empty: as the schedule says.
+    ema : bool
+        Whether averaged parameters are taken where a checkpoint has both.
+    masked_padding : bool
+        Whether tokens of a prompt pay no attention to its padding.
+    references : bool
+        Whether images begin with real ones, which have to be given: image to image with strength 1.
     prompt_dialect : str
         ``"galaxysd"``: braces carry weights.
     steps, guidance, sampler
@@ -137,7 +153,15 @@ class WeightCard:
     revision: str = ""
     summary: str = ""
     licence: str = ""
-    image_size: int = 128
+    restrictions: str = ""
+    image_size: int = 0
+    layout: str = ""
+    base: str = ""
+    base_model: str = ""
+    prediction_type: str = ""
+    ema: bool = False
+    masked_padding: bool = False
+    references: bool = False
     prompt_dialect: str = "galaxysd"
     steps: int = 20
     guidance: float = 2.0

@@ -105,7 +105,7 @@ def check_promotion(target: PathLike, validation: Sequence[PathLike]) -> Path:
         raise TrainingError("weights are compared on validation rows: give tables with them (--validation)")
     known = os.fspath(target) in get_registry().records_of("weights")
     if known or not (os.sep in os.fspath(target) or Path(target).is_dir()):
-        return weights_folder(weight_card(target).location)
+        return weights_folder(weight_card(target))
     place = Path(target).expanduser()
     if not place.resolve().parent.is_dir():
         raise TrainingError(f"{place}: its folder {place.resolve().parent} does not exist; make it first")

@@ -88,11 +88,13 @@ def weight_folders(weights: Iterable[tuple[str, str]]) -> dict[str, Path | None]
 def _folder_of(name: str, revision: str) -> Path | None:
     from astro_galaxysd.diffusion.components import folder_revision
     from astro_galaxysd.diffusion.generator import weights_folder
-    from astro_galaxysd.drawing import weight_card
+    from astro_galaxysd.drawing import known_card
 
     try:
-        card = weight_card(name)
-        folder = weights_folder(card.location)
+        card = known_card(name)
+        if card is None or card.location.startswith("hub:"):  # nothing is fetched to know who has seen what
+            return None
+        folder = weights_folder(card)
         same = revision in ("", card.revision or folder_revision(folder))
     except GalaxySDError:
         return None
@@ -162,7 +164,7 @@ def weights_content(weights: str | os.PathLike[str]) -> str:
 
     card = weight_card(weights)
     try:
-        return folder_revision(weights_folder(card.location))
+        return card.revision if card.location.startswith("hub:") else folder_revision(weights_folder(card))
     except WeightsError:
         return card.revision
 

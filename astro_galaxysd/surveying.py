@@ -50,7 +50,7 @@ def domain_of(card: WeightCard) -> Domain | None:
     from astro_galaxysd.diffusion.generator import weights_folder
 
     try:
-        folder = weights_folder(card.location)
+        folder = weights_folder(card)
     except WeightsError:  # those of another generator may be no folder
         return None
     return read_domain(folder)

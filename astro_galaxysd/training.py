@@ -245,7 +245,7 @@ def _base_folder(base: PathLike) -> Path:
     """Folder of a base that is given as a path, or by the name of weights that are installed."""
     if Path(base).is_dir() or os.fspath(base) not in get_registry().records_of("weights"):
         return Path(base)
-    return weights_folder(weight_card(base).location)
+    return weights_folder(weight_card(base))
 
 
 def train_judge(

@@ -1,7 +1,9 @@
-"""The weights that ship inside the package."""
+"""Weights that are known by name: those inside the package, and published ones. Their cards are data files."""
 
 from __future__ import annotations
 
+import tomllib
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from astro_galaxysd import hookimpl
@@ -13,15 +15,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def galaxysd_register_weights() -> Iterator[WeightCard]:
-    """Offer the embedded default weights."""
-    yield WeightCard(
-        "mini",
-        "package:astro_galaxysd/weights/mini",
-        summary="Small latent diffusion model of Galaxy Zoo 2 cutouts, 128 pixels.",
-        licence="BSD-3-Clause",
-        gflop=1.03,  # of the UNet, counted by benchmarks/throughput.py
-        memory=900.0,  # resident, measured by benchmarks/throughput.py
-        steps=6,  # as they learnt to draw; sampling.json says the same
-        guidance=1.0,
-        turned=True,
-    )
+    """Offer the weights whose cards lie in ``astro_galaxysd/weights/cards``."""
+    folder = files("astro_galaxysd").joinpath("weights", "cards")
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".toml"):
+            yield WeightCard(**tomllib.loads(path.read_text(encoding="utf-8")))

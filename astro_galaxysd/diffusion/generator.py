@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.diffusion.components import Components, load_components
+from astro_galaxysd.diffusion.components import Components
 from astro_galaxysd.diffusion.encode import check_prompts
+from astro_galaxysd.diffusion.released import load_checkpoint
 from astro_galaxysd.diffusion.sample import SAMPLERS, sample_rows
 from astro_galaxysd.errors import ConditionError, UnknownNameError, WeightsError
+from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.records import ImageBatch, WeightCard
 
 if TYPE_CHECKING:
@@ -20,15 +22,30 @@ if TYPE_CHECKING:
 
 __all__ = ["DiffusionGenerator", "weights_folder"]
 
+_REFERENCE = 2  # tells the random number for a row's reference from others of its seed
 
-def weights_folder(location: str) -> Path:
-    """Folder a weight card points at: a path, or ``"package:NAME/inner/path"`` inside an installed package.
+
+def weights_folder(weights: WeightCard | str) -> Path:
+    """Folder that a weight card points at; what is on the Hub is fetched.
+
+    Parameters
+    ----------
+    weights : WeightCard or str
+        A card, or its location: a path, ``"package:NAME/inner/path"`` inside an installed package, or
+        ``"hub:organisation/name"``, with ``@revision`` or without.
 
     Raises
     ------
     WeightsError
         If there is no such folder.
+    HubError
+        If it can't be fetched.
     """
+    location, revision = (weights, "") if isinstance(weights, str) else (weights.location, weights.revision)
+    if location.startswith("hub:"):
+        from astro_galaxysd.hub.weights import fetch_weights
+
+        return fetch_weights(location.removeprefix("hub:"), revision or None).path
     if location.startswith("package:"):
         package, _, inner = location.removeprefix("package:").partition("/")
         folder = Path(str(files(package).joinpath(inner)))
@@ -54,13 +71,17 @@ class DiffusionGenerator:
         Classifier-free guidance, 1 (none) or more; the card's unless given.
     sampler : str, optional
         ``"dpm++"`` or ``"euler-ancestral"``; the card's unless given.
+    references : ndarray, shape (N, H, W, 3), uint8, optional
+        Real galaxies for weights whose card asks for them; each row begins with the one that its seed chooses.
 
     Raises
     ------
     ConditionError
-        If `steps` or `guidance` is out of range.
+        If `steps` or `guidance` is out of range, or references are asked for and not given.
     WeightsError
-        If the folder can't be loaded.
+        If the folder can't be loaded, or its schedule is another than the card says.
+    HubError
+        If it can't be fetched.
 
     Examples
     --------
@@ -75,6 +96,7 @@ class DiffusionGenerator:
         steps: int | None = None,
         guidance: float | None = None,
         sampler: str | None = None,
+        references: np.ndarray | None = None,
     ) -> None:
         self.card = weights
         self.steps = weights.steps if steps is None else steps
@@ -88,12 +110,29 @@ class DiffusionGenerator:
             raise ConditionError(f"guidance = {self.guidance!r}: give 1 (none) to 99, or None for {weights.guidance}")
         if self.sampler not in SAMPLERS:
             raise UnknownNameError("sampler", self.sampler, SAMPLERS)
-        self.components: Components = load_components(weights_folder(weights.location))
+        if weights.references and references is None:
+            raise ConditionError(
+                f"images of weights {weights.name!r} begin with real galaxies, as text alone makes them too bright; give "
+                "references=, a table of real ones"
+            )
+        base = weights_folder(weights.base) if weights.base else None
+        self.components: Components = load_checkpoint(weights_folder(weights), base=base, ema=weights.ema)
+        self._check_schedule()
+        size = self.image_size
+        self._references = fit_size(references, (size, size)) if weights.references and references is not None else None
+
+    def _check_schedule(self) -> None:
+        said, found = self.card.prediction_type, self.components.scheduler.get("prediction_type", "epsilon")
+        if said and said != found:
+            raise WeightsError(
+                f"weights {self.card.name!r} predict {said!r} by their card and {found!r} by their schedule; mend the "
+                "one that is wrong"
+            )
 
     @property
     def image_size(self) -> int:
         """Side of the images, pixels."""
-        return self.components.image_size
+        return self.card.image_size or self.components.image_size
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -107,6 +146,8 @@ class DiffusionGenerator:
             "steps": int(self.steps),
             "guidance": float(self.guidance),
             "turned": self.card.turned,
+            **({"masked_padding": True} if self.card.masked_padding else {}),
+            **({"references": len(self._references)} if self._references is not None else {}),
             "versions": {name: version(name) for name in ("astro-galaxysd", "torch", "diffusers", "transformers")},
         }
 
@@ -148,7 +189,15 @@ class DiffusionGenerator:
         seeds = [int(seed) for seed in conditions["seed"]]
         images = sample_rows(
             self.components, prompts, seeds, steps=int(self.steps), guidance=float(self.guidance),
-            sampler=self.sampler, turn=self.card.turned,
+            sampler=self.sampler, turn=self.card.turned, masked_padding=self.card.masked_padding,
+            image_size=self.image_size, references=self._begin_with(seeds),
         )  # fmt: skip
         ids = conditions["row_id"] if "row_id" in conditions.colnames else range(len(conditions))
         return ImageBatch(images, conditions, np.array([str(i) for i in ids]), self.provenance)
+
+    def _begin_with(self, seeds: list[int]) -> np.ndarray | None:
+        """The reference of each row."""
+        if self._references is None:
+            return None
+        numbers = [int(np.random.SeedSequence([seed, _REFERENCE]).generate_state(1)[0]) for seed in seeds]
+        return self._references[np.array(numbers) % len(self._references)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from astro_galaxysd.hub.listing import SAFE_SUFFIXES, HubFile, Limits, Listing, 
 from astro_galaxysd.hub.names import DEFAULT_REVISION, check_kind, is_commit, parse_name
 from astro_galaxysd.hub.patience import WAITS, ask, hub_api, hub_token
 
-__all__ = ["Fetched", "fetch_folder"]
+__all__ = ["Fetched", "fetch_folder", "list_folder"]
 
 #: Seconds to wait for the list of files.
 _LIST_TIMEOUT = 30.0
@@ -53,6 +53,7 @@ def fetch_folder(
     *,
     kind: str = "model",
     patterns: Iterable[str] | None = None,
+    choose: Callable[[list[str]], Iterable[str]] | None = None,
     suffixes: Collection[str] = SAFE_SUFFIXES,
     limits: Limits | None = None,
     token: str | None = None,
@@ -73,6 +74,8 @@ def fetch_folder(
         ``"model"`` or ``"dataset"``.
     patterns : iterable of str, optional
         Only files whose path matches one, as ``"unet/*"``.
+    choose : callable, optional
+        All paths of the repository in, those that are wanted out.
     suffixes : collection of str
         Only files of these kinds. `PICKLE_SUFFIXES` are not among them by default.
     limits : Limits, optional
@@ -99,14 +102,27 @@ def fetch_folder(
     HubWarning
         If the Hub can't be reached and what it gave before is used.
     """
-    check_kind(kind)
-    where = parse_name(name, revision)
-    source = _Source(Errand(where.name, kind, where.revision or DEFAULT_REVISION, token=token))
+    source = _source(name, revision, kind, token)
     listing, checked = source.listing()
-    files = wanted_files(listing, where.name, patterns=patterns, suffixes=suffixes, limits=limits or Limits())
+    among = listing
+    if choose is not None:
+        wanted = set(choose([file.path for file in listing.files]))
+        among = replace(listing, files=tuple(file for file in listing.files if file.path in wanted))
+    files = wanted_files(among, source.errand.name, patterns=patterns, suffixes=suffixes, limits=limits or Limits())
     source.bring(listing, files, checked)
     source.cache.keep_commit(source.errand.revision, listing.commit)
     return Fetched(source.cache.snapshot(listing.commit), listing.commit, tuple(file.path for file in files))
+
+
+def list_folder(name: str, revision: str | None = None, *, kind: str = "model", token: str | None = None) -> Listing:
+    """What a repository of the Hub holds; parameters, errors and warnings as `fetch_folder`."""
+    return _source(name, revision, kind, token).listing()[0]
+
+
+def _source(name: str, revision: str | None, kind: str, token: str | None) -> _Source:
+    check_kind(kind)
+    where = parse_name(name, revision)
+    return _Source(Errand(where.name, kind, where.revision or DEFAULT_REVISION, token=token))
 
 
 class _Source:

@@ -1,0 +1,105 @@
+"""Weights on the Hub: a repository in, the files of it that a model is made of out.
+
+A repository often holds one model several times: in two precisions, at several training steps, as safetensors and as
+pickles. Once is enough.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from astro_galaxysd.errors import HubError
+from astro_galaxysd.hub.download import Fetched, fetch_folder
+from astro_galaxysd.hub.listing import PICKLE_SUFFIXES, SAFE_SUFFIXES
+from astro_galaxysd.hub.names import parse_name
+
+__all__ = ["choose_files", "fetch_weights"]
+
+_MODELS = ("unet", "vae", "text_encoder")
+_SETTINGS = ("tokenizer", "scheduler")
+_INDEX = "model_index.json"
+#: ``diffusion_pytorch_model.fp16-00001-of-00002.safetensors`` -> ``fp16``.
+_VARIANT = re.compile(r"[^.]+\.([^.]+?)(?:-\d+-of-\d+)?\.safetensors(?:\.index\.json)?")
+#: ``unet-10000.safetensors`` -> ``unet``, ``10000``.
+_NUMBERED = re.compile(r"(.+)-(\d+)\.(?:safetensors|ckpt)")
+
+
+def choose_files(paths: Iterable[str]) -> list[str]:
+    """Files of a repository that make one model.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        All files of it.
+
+    Returns
+    -------
+    list of str
+        Of a diffusers folder what stands beside ``model_index.json``, and its parts, in full precision where they are
+        there in it. Else the checkpoints at the top, of numbered ones the last: safetensors, or pickles where there
+        are none. Sorted; without checkpoints it has none.
+
+    Examples
+    --------
+    >>> choose_files(["README.md", "unet-5000.safetensors", "unet-10000.safetensors", "train.py"])
+    ['README.md', 'unet-10000.safetensors']
+    """
+    every = sorted(paths)
+    top = [path for path in every if "/" not in path]
+    chosen = [path for path in top if PurePosixPath(path).suffix in SAFE_SUFFIXES - {".safetensors"}]
+    if _INDEX in top:
+        for part in _MODELS:
+            chosen += _of_one_variant([path for path in every if _folder(path) == part])
+        return sorted(chosen + [path for path in every if _folder(path) in _SETTINGS and _is_safe(path)])
+    checkpoints = [path for path in top if path.endswith(".safetensors")]
+    return sorted(chosen + _newest(checkpoints or [path for path in top if path.endswith(".ckpt")]))
+
+
+def _folder(path: str) -> str:
+    return str(PurePosixPath(path).parent)
+
+
+def _is_safe(path: str) -> bool:
+    return PurePosixPath(path).suffix in SAFE_SUFFIXES
+
+
+def _of_one_variant(paths: list[str]) -> list[str]:
+    """A part's settings, and its weights: those without a variant in their names, else those of the first variant."""
+    found = {path: _VARIANT.fullmatch(PurePosixPath(path).name) for path in paths if _is_safe(path)}
+    plain = [path for path, variant in found.items() if variant is None]
+    if any(path.endswith(".safetensors") for path in plain):
+        return plain
+    first = min((variant[1] for variant in found.values() if variant), default="")
+    return [path for path, variant in found.items() if variant is None or variant[1] == first]
+
+
+def _newest(paths: list[str]) -> list[str]:
+    last: dict[str, int] = {}
+    numbered = {path: _NUMBERED.fullmatch(path) for path in paths}
+    for match in filter(None, numbered.values()):
+        last[match[1]] = max(last.get(match[1], 0), int(match[2]))
+    return [path for path, match in numbered.items() if match is None or int(match[2]) == last[match[1]]]
+
+
+def fetch_weights(name: str, revision: str | None = None, *, token: str | None = None) -> Fetched:
+    """Fetch the files that `choose_files` chooses; parameters, errors and warnings as `fetch_folder`.
+
+    Raises
+    ------
+    HubError
+        Also if there is no checkpoint.
+    """
+
+    def choose(paths: list[str]) -> list[str]:
+        chosen = choose_files(paths)
+        if not any(path.endswith((".safetensors", ".ckpt")) for path in chosen):
+            held = ", ".join(sorted(paths)[:8]) or "nothing"
+            raise HubError(
+                f"{parse_name(name).name} holds no weights that can be read, but {held}; weights are a diffusers "
+                "folder or checkpoints at the top, as safetensors, or as .ckpt where there are none"
+            )
+        return chosen
+
+    return fetch_folder(name, revision, choose=choose, suffixes=SAFE_SUFFIXES | PICKLE_SUFFIXES, token=token)
