@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
+from astro_galaxysd.diffusion.modelparts import NAMES, check_configuration, empty_part, filled
+from astro_galaxysd.diffusion.parameternames import PARTS
+from astro_galaxysd.diffusion.partfolders import read_part
+from astro_galaxysd.diffusion.safefiles import MAX_HEADER, contained, read_json
 from astro_galaxysd.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -26,14 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABOUT_TRAINING",
+    "PARTS_OF_FOLDER",
     "SCHEDULER",
     "Components",
+    "check_parts",
     "folder_revision",
     "is_weights_folder",
     "load_autoencoder",
     "load_components",
+    "load_empty",
+    "load_tokenizer",
     "new_text_encoder",
     "new_unet",
+    "read_schedule",
     "save_components",
 ]
 
@@ -51,7 +60,9 @@ SCHEDULER: dict[str, Any] = {
 
 #: The name of `astro_galaxysd.survey.domain.DOMAIN_FILE`, which does not travel with a data pack as this module does.
 ABOUT_TRAINING = "domain.safetensors"
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+#: Folders that a complete model has.
+PARTS_OF_FOLDER = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_SCHEDULE_NUMBERS = ("num_train_timesteps", "beta_start", "beta_end", "steps_offset")
 #: What configurations say of how a part was read: nobody's business.
 _READ_FROM = ("_name_or_path", "is_local", "local_files_only")
 
@@ -143,15 +154,19 @@ def load_autoencoder(folder: Path) -> LappedAutoencoder:
     WeightsError
         If the folder is not there or can't be read.
     """
-    with _reading(Path(folder), "autoencoder"):
-        options = {"local_files_only": True, "output_loading_info": True}
-        loaded = LappedAutoencoder.from_pretrained(folder, torch_dtype=torch.float32, **options)
-        autoencoder: LappedAutoencoder = _checked(loaded, Path(folder))
+    folder = Path(folder)
+    with _reading(folder, "autoencoder"):
+        _, tensors = read_part(folder, folder)
+        loaded = filled(empty_part("vae", folder, LappedAutoencoder), tensors, "vae", str(folder))
+        autoencoder: LappedAutoencoder = loaded
         return autoencoder
 
 
 def load_components(folder: str | os.PathLike[str]) -> Components:
     """Read a diffusers folder; float32, evaluation mode.
+
+    Parts may be in one file or in several with an index, in full precision or, where there is nothing else, as a
+    variant in half precision. What else the folder has, such as a safety checker, is left aside.
 
     Parameters
     ----------
@@ -161,35 +176,86 @@ def load_components(folder: str | os.PathLike[str]) -> Components:
     Raises
     ------
     WeightsError
-        If the folder or a part is missing, damaged, of another class than a stock one, or holds values that are
-        not finite; the file or part is named.
+        If the folder or a part is missing, damaged, outside the folder, of another class than a stock one, has
+        parameters too many or too few, or values that are not finite; the file or part is named.
     """
-    import diffusers
-    from transformers import CLIPTextModel, CLIPTokenizer
-
     folder = Path(folder)
-    index = _read_json(folder / "model_index.json")
-    missing = [part for part in _PARTS if not (folder / part).is_dir()]
+    check_parts(folder, PARTS_OF_FOLDER)
+    parts = {}
+    for part in PARTS:
+        empty = load_empty(folder, part)
+        _, tensors = read_part(folder / part, folder)
+        parts[part] = filled(empty, tensors, part, str(folder / part))
+    return Components(
+        **parts,
+        tokenizer=load_tokenizer(folder),
+        scheduler=read_schedule(folder),
+        revision=folder_revision(folder),
+    )
+
+
+def check_parts(folder: Path, parts: Iterable[str]) -> None:
+    """Raise `WeightsError` for a folder without ``model_index.json`` or without a folder of some of these parts."""
+    if (folder / "model_index.json").exists():
+        contained(folder / "model_index.json", folder)
+    read_json(folder / "model_index.json")
+    missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
         raise WeightsError(f"{folder}: no folder {', '.join(missing)}; copy the complete weights folder again")
-    vae_class = _autoencoder_class(folder, index.get("vae"))
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    with _reading(folder / "unet", "UNet"):
-        unet = _checked(
-            diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32, **options),
-            folder / "unet",
-        )
-    with _reading(folder / "vae", "autoencoder"):
-        vae = _checked(vae_class.from_pretrained(folder / "vae", torch_dtype=torch.float32, **options), folder / "vae")
-    with _reading(folder / "text_encoder", "text encoder"):
-        text_encoder = _checked(
-            CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, **options),
-            folder / "text_encoder",
-        )
+
+
+def load_empty(folder: Path, part: str) -> Any:
+    """A part of a diffusers folder as its configuration says, without memory for its parameters.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``model_index.json``.
+    part : str
+        ``"unet"``, ``"vae"`` or ``"text_encoder"``.
+
+    Raises
+    ------
+    WeightsError
+        If the configuration is missing, outside the folder, or can't be followed; if the class is not known.
+    """
+    contained(folder / "model_index.json", folder)
+    kind = _autoencoder_class(folder, read_json(folder / "model_index.json").get("vae")) if part == "vae" else None
+    with _reading(folder / part, NAMES[part]):
+        contained(folder / part / "config.json", folder)
+        return empty_part(part, folder / part, kind)
+
+
+def load_tokenizer(folder: Path) -> CLIPTokenizer:
+    """The tokenizer of a diffusers folder.
+
+    Raises
+    ------
+    WeightsError
+        If it is missing, damaged, or has a file that is outside the folder.
+    """
+    from transformers import CLIPTokenizer
+
     with _reading(folder / "tokenizer", "tokenizer"):
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
-    return Components(unet, vae, text_encoder, tokenizer, scheduler, revision=folder_revision(folder))
+        files = [contained(path, folder) for path in (folder / "tokenizer").iterdir()]
+        large = [path for path in files if path.stat().st_size > MAX_HEADER]
+        if large:
+            raise WeightsError(f"{large[0]} has more than {MAX_HEADER:,} bytes: no tokenizer of words for CLIP")
+        return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+
+
+def read_schedule(folder: Path) -> dict[str, Any]:
+    """Configuration of the scheduler of a diffusers folder, whatever its class.
+
+    Raises
+    ------
+    WeightsError
+        If it is missing, can't be read, or has a noise schedule that can't be.
+    """
+    path = contained(folder / "scheduler" / "scheduler_config.json", folder)
+    config = read_json(path)
+    check_configuration({name: config[name] for name in _SCHEDULE_NUMBERS if name in config}, path)
+    return config
 
 
 def _autoencoder_class(folder: Path, entry: Any) -> Any:
@@ -263,24 +329,11 @@ def folder_revision(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     files = (p for p in folder.rglob("*") if p.suffix in {".safetensors", ".json", ".txt"} and p.name != ABOUT_TRAINING)
-    for path in sorted(files):
+    for path in sorted(path for path in files if path.is_file()):
         digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:40]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise WeightsError(
-            f"{path} is missing: not a diffusers weights folder; give a folder with model_index.json"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} can't be read ({error}); copy the weights again") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds {type(content).__name__}, not a JSON object; copy the weights again")
-    return content
 
 
 @contextmanager
@@ -319,18 +372,3 @@ def _quiet() -> Iterator[None]:
                 module.enable_progress_bar()
         for log, level in zip(loggers, levels, strict=True):
             log.setLevel(level)
-
-
-def _checked(loaded: tuple[Any, dict[str, Any]], folder: Path) -> Any:
-    """A model every parameter of which came from its file and is finite, ready to use."""
-    model, report = loaded
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report.get(kind):
-            names = ", ".join(sorted(str(key) for key in report[kind])[:5])
-            raise WeightsError(f"{folder}: {kind.replace('_keys', '')} parameters: {names}; copy the weights again")
-    for name, value in model.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise WeightsError(
-                f"{folder}: {name} holds values that are not finite; the weights are damaged, copy them again"
-            )
-    return model.eval().requires_grad_(False)

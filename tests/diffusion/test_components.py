@@ -137,10 +137,33 @@ def _foreign_autoencoder(folder):
     (folder / "model_index.json").write_text(json.dumps(index))
 
 
+def _linked(name):
+    def link(folder):
+        elsewhere = (folder / name).rename(folder.parent / "elsewhere")
+        (folder / name).symlink_to(elsewhere)
+
+    return link
+
+
+def _endless_schedule(folder):
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"num_train_timesteps": 1e30}')
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_truncate, "unet: the UNet can't be loaded .*copy the weights again"),
+        (_linked(UNET), "model.safetensors is a link that leaves"),
+        (_linked("unet/config.json"), "config.json is a link that leaves"),
+        (_linked("model_index.json"), "model_index.json is a link that leaves"),
+        (_linked("tokenizer/tokenizer.json"), "tokenizer.json is a link that leaves"),
+        (_linked("scheduler/scheduler_config.json"), "scheduler_config.json is a link that leaves"),
+        (_endless_schedule, r"num_train_timesteps = 1e\+30 is out of bounds"),
+        (
+            lambda f: (f / "tokenizer" / "x").write_bytes(bytes(9_000_000)),
+            "x has more than 8,000,000 bytes: no tokenizer",
+        ),
+        (lambda f: (f / UNET).rename((f / UNET).with_suffix(".bin")), "only diffusion_pytorch_model.bin, pickles that"),
+        (_truncate, "unet.*model.safetensors: no sound safetensors .*copy the weights again"),
         (_not_finite, "conv_in.weight holds values that are not finite"),
         (_lost_parameter, "unet: missing parameters: conv_in.weight"),
         (_extra_parameter, "text_encoder: unexpected parameters: .*stranger"),
@@ -158,6 +181,11 @@ def test_damaged_folders_are_named(folder, damage, message):
     damage(folder)
     with pytest.raises(WeightsError, match=message):
         load_components(folder)
+
+
+def test_folders_that_are_called_like_files_are_no_part_of_the_revision(folder, tiny_weights):
+    (folder / "unet" / "notes.json").mkdir()
+    assert folder_revision(folder) == folder_revision(tiny_weights)
 
 
 def test_no_autoencoder_there(tmp_path):
