@@ -154,13 +154,17 @@ def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
         found = listing.by_path().keys() & {_SAMPLING}
         # a card of the repository says more than the repository
         for name in names:
-            card = get_registry().get("weights", name)
-            if card.location == f"hub:{where.name}":
-                return replace(card, revision=listing.commit)
+            published: WeightCard = get_registry().get("weights", name)
+            if published.location == f"hub:{where.name}":
+                return replace(published, revision=listing.commit)
         told = _recommended(fetch_folder(where.name, listing.commit, patterns=[_SAMPLING]).path) if found else {}
     except HubError as error:
         error.add_note(f"{text!r} is neither a folder here nor a name of `galaxysd plugins`, so the Hub was asked")
         raise
+    if not str(told.get("base", "hub:")).startswith("hub:"):
+        raise WeightsError(
+            f"{where}: {_SAMPLING} names the base {told['base']!r}, which is not on the Hub; name 'hub:...'"
+        )
     return WeightCard(name=where.name, location=f"hub:{where.name}", revision=listing.commit, **told)
 
 

@@ -80,7 +80,7 @@ def drop_a_tensor(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, "unet: the UNet can't be loaded .* copy the weights again"),
+        (truncate, "no sound safetensors .*copy the weights again"),
         (corrupt, "unet: the UNet can't be loaded"),
         (empty, "unet: the UNet can't be loaded"),
         (put_nan, "holds values that are not finite; the weights are damaged"),
@@ -199,9 +199,12 @@ def test_a_folder_says_how_it_wants_to_be_sampled(copy):
     ("content", "message"),
     [
         ("{", "sampling.json can't be read .*; mend or remove it"),
-        ([40], r"holds \[40\]; steps, guidance, sampler and turned may stand there"),
-        ({"steps": 40, "rescale": 0.7}, "holds .*'rescale'.*; steps, guidance, sampler and turned may stand there"),
-        ({"steps": "40"}, "holds {'steps': '40'}; steps, guidance, sampler and turned"),
+        ([40], r"holds \[40\]; steps, guidance, sampler, turned, base, .* may stand there"),
+        (
+            {"steps": 40, "rescale": 0.7},
+            "holds .*'rescale'.*; steps, guidance, sampler, turned, base, .* may stand there",
+        ),
+        ({"steps": "40"}, "holds {'steps': '40'}; steps, guidance, sampler, turned"),
         ({"steps": 40.5}, "holds {'steps': 40.5}; steps"),
         ({"guidance": None}, "holds {'guidance': None}; steps"),
         ({"sampler": 2}, "holds {'sampler': 2}; steps"),

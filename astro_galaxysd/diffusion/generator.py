@@ -112,8 +112,8 @@ class DiffusionGenerator:
             raise UnknownNameError("sampler", self.sampler, SAMPLERS)
         if weights.references and references is None:
             raise ConditionError(
-                f"images of weights {weights.name!r} begin with real galaxies, as text alone makes them too bright; give "
-                "references=, a table of real ones"
+                f"images of weights {weights.name!r} begin with real galaxies, as text alone makes them too bright; "
+                "give references=, a table of real ones"
             )
         base = weights_folder(weights.base) if weights.base else None
         self.components: Components = load_checkpoint(weights_folder(weights), base=base, ema=weights.ema)
@@ -200,4 +200,4 @@ class DiffusionGenerator:
         if self._references is None:
             return None
         numbers = [int(np.random.SeedSequence([seed, _REFERENCE]).generate_state(1)[0]) for seed in seeds]
-        return self._references[np.array(numbers) % len(self._references)]
+        return np.asarray(self._references[np.array(numbers) % len(self._references)])

@@ -34,8 +34,8 @@ from astro_galaxysd.errors import WeightsError
 __all__ = ["load_checkpoint", "load_layout"]
 
 _GET_BASE = (
-    "give base=, a diffusers folder, for example one made by "
-    "`hf download stable-diffusion-v1-5/stable-diffusion-v1-5 --local-dir sd15`"
+    "name it in the weights' card or in sampling.json beside them, "
+    '{"base": "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"}, or give base=, a diffusers folder'
 )
 
 

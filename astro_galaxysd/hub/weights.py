@@ -20,6 +20,7 @@ __all__ = ["choose_files", "fetch_weights"]
 _MODELS = ("unet", "vae", "text_encoder")
 _SETTINGS = ("tokenizer", "scheduler")
 _INDEX = "model_index.json"
+_DEEPEST = 2  # folders, as checkpoints are looked for on the disk
 #: ``diffusion_pytorch_model.fp16-00001-of-00002.safetensors`` -> ``fp16``.
 _VARIANT = re.compile(r"[^.]+\.([^.]+?)(?:-\d+-of-\d+)?\.safetensors(?:\.index\.json)?")
 #: ``unet-10000.safetensors`` -> ``unet``, ``10000``.
@@ -38,8 +39,8 @@ def choose_files(paths: Iterable[str]) -> list[str]:
     -------
     list of str
         Of a diffusers folder what stands beside ``model_index.json``, and its parts, in full precision where they are
-        there in it. Else the checkpoints at the top, of numbered ones the last: safetensors, or pickles where there
-        are none. Sorted; without checkpoints it has none.
+        there in it. Else the checkpoints, not deeper than two folders, of numbered ones the last: safetensors, or
+        pickles where there are none. Sorted; without checkpoints it has none.
 
     Examples
     --------
@@ -53,8 +54,9 @@ def choose_files(paths: Iterable[str]) -> list[str]:
         for part in _MODELS:
             chosen += _of_one_variant([path for path in every if _folder(path) == part])
         return sorted(chosen + [path for path in every if _folder(path) in _SETTINGS and _is_safe(path)])
-    checkpoints = [path for path in top if path.endswith(".safetensors")]
-    return sorted(chosen + _newest(checkpoints or [path for path in top if path.endswith(".ckpt")]))
+    near = [path for path in every if path.count("/") <= _DEEPEST]
+    checkpoints = [path for path in near if path.endswith(".safetensors")]
+    return sorted(chosen + _newest(checkpoints or [path for path in near if path.endswith(".ckpt")]))
 
 
 def _folder(path: str) -> str:
@@ -98,7 +100,7 @@ def fetch_weights(name: str, revision: str | None = None, *, token: str | None =
             held = ", ".join(sorted(paths)[:8]) or "nothing"
             raise HubError(
                 f"{parse_name(name).name} holds no weights that can be read, but {held}; weights are a diffusers "
-                "folder or checkpoints at the top, as safetensors, or as .ckpt where there are none"
+                "folder or checkpoints in it, as safetensors, or as .ckpt where there are none"
             )
         return chosen
 
