@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from astro_galaxysd.pipeline import augment_table, drop_synthetic, generate, load_generator, plan_augmentation
     from astro_galaxysd.plugins.hookspecs import hookimpl
     from astro_galaxysd.plugins.host import install_into
+    from astro_galaxysd.publishing import publish, publish_table
     from astro_galaxysd.searching import search
     from astro_galaxysd.survey.card import Survey, read_survey
     from astro_galaxysd.survey.cutouts import read_cutouts
@@ -47,6 +48,8 @@ __all__ = [
     "load_generator",
     "pareto_front",
     "plan_augmentation",
+    "publish",
+    "publish_table",
     "read_cutouts",
     "read_survey",
     "read_table",
@@ -73,6 +76,8 @@ _HOMES = {
     "load_generator": "pipeline",
     "pareto_front": "evaluation.pareto",
     "plan_augmentation": "pipeline",
+    "publish": "publishing",
+    "publish_table": "publishing",
     "read_cutouts": "survey.cutouts",
     "read_survey": "survey.card",
     "read_table": "images.storage",

@@ -9,6 +9,7 @@ from astro_galaxysd.cli.classify import run_search, run_verdict
 from astro_galaxysd.cli.draw import run_augment, run_generate
 from astro_galaxysd.cli.judge import run_evaluate, run_sweep
 from astro_galaxysd.cli.plugins import run_plugins
+from astro_galaxysd.cli.publish import run_publish
 from astro_galaxysd.cli.survey import run_survey
 from astro_galaxysd.cli.train import run_pack, run_train
 
@@ -91,6 +92,16 @@ The card says what can't be read from the files:
   stretch = 0.5
   Q = 8
 """
+_PUBLISH = """\
+Publish weights as a model, or the synthetic rows of a table as a data set, on the Hugging Face Hub. They are loaded and
+drawn with before anything travels; card, sheet of samples and licence go with them, in one commit.
+
+  galaxysd publish runs/own/promoted organisation/name --dry-run
+  galaxysd publish runs/own/promoted organisation/name --verify
+  galaxysd publish survey_rings.parquet organisation/synthetic-rings
+
+Log in before: `hf auth login`, or the token in HF_TOKEN. Of a table no real galaxy is published.
+"""
 _PLUGINS = """\
 List what is installed: generators, weights, vote dialects, evaluators, embedders, augmenters;
 and what is broken, with the reason.
@@ -147,6 +158,7 @@ def make_parser() -> argparse.ArgumentParser:
     plugins = _command(commands, "plugins", "list what is installed, and what is broken and why", _PLUGINS)
     plugins.add_argument("--json", action="store_true", help="as JSON")
     plugins.set_defaults(run=run_plugins)
+    _add_publish(commands)
     _add_train(commands)
     return parser
 
@@ -205,8 +217,27 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("table", metavar="TABLE", nargs="?")
     parser.add_argument("--prompt", action="append", help="instead of TABLE; may be repeated")
     parser.add_argument("-n", type=int, help="galaxies per prompt (default: 1)")
+    _add_references(parser)
     _add_shared(parser)
     parser.set_defaults(run=run_generate)
+
+
+def _add_references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--references", metavar="TABLE", help="real galaxies, for weights that begin with them")
+
+
+def _add_publish(commands: Any) -> None:
+    parser = _command(commands, "publish", "put weights or synthetic galaxies on the Hugging Face Hub", _PUBLISH)
+    parser.add_argument("source", metavar="FOLDER|TABLE")
+    parser.add_argument("repo", metavar="ORGANISATION/NAME")
+    parser.add_argument("--licence", help="identifier of the Hub (default: that of the base, or what the card says)")
+    parser.add_argument("--base-model", metavar="ID", help="what they were fine-tuned from (default: by the card)")
+    _add_references(parser)
+    parser.add_argument("--message", help="of the commit")
+    parser.add_argument("--private", action="store_true", help="nobody else may see it")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and list what would go; push nothing")
+    parser.add_argument("--verify", action="store_true", help="fetch it again and compare bit by bit")
+    parser.set_defaults(run=run_publish)
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
@@ -223,7 +254,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 def _add_drawing(parser: argparse.ArgumentParser) -> Any:
     group = parser.add_argument_group("drawing")
-    group.add_argument("--weights", default="mini", help="name or folder (default: mini, inside the package)")
+    group.add_argument(
+        "--weights",
+        default="mini",
+        help="name, folder, or organisation/name[@revision] on the Hub (default: mini, inside the package)",
+    )
     group.add_argument("--generator", help="generator plug-in (default: the weights' own)")
     group.add_argument("--steps", type=int, help="sampling steps (default: what the weights recommend)")
     group.add_argument("--guidance", type=float, help="how strictly the prompt is followed, 1 or more")

@@ -101,7 +101,8 @@ def run_generate(options: argparse.Namespace) -> int:
     prompts = (options.prompt or []) * (options.n or 1)
     table = Table({"prompt": prompts}) if prompts else read_named_table(options.table)
     rehearse_writing(table[:1], outputs.table, overwrite=outputs.overwrite)
-    result = pipeline.generate(table, **_choices(options), **_run(options))
+    references = None if options.references is None else read_named_table(options.references)
+    result = pipeline.generate(table, **_choices(options), **_run(options), references=references)
     write_table(result, outputs.table, overwrite=outputs.overwrite)
     return show(outputs, result, 0, "image", _by_prompt(result))
 

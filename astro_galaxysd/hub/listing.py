@@ -20,6 +20,7 @@ from astro_galaxysd.errors import HubError
 __all__ = [
     "PICKLE_SUFFIXES",
     "SAFE_SUFFIXES",
+    "TABLE_SUFFIXES",
     "HubFile",
     "Limits",
     "Listing",
@@ -31,6 +32,8 @@ __all__ = [
 
 #: Kinds of file that run nothing when they are read.
 SAFE_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".csv", ".md"})
+#: Tables, fetched where they are asked for.
+TABLE_SUFFIXES = frozenset({".parquet"})
 #: Checkpoints that may be pickles: fetched only where they are asked for, by who reads them without running them.
 PICKLE_SUFFIXES = frozenset({".ckpt", ".bin"})
 _GB = 1_000_000_000
@@ -143,7 +146,7 @@ def wanted_files(
     patterns : iterable of str or None
         As ``"unet/*"``; ``*`` matches ``/`` too. None: all.
     suffixes : collection of str
-        Kinds of file, of `SAFE_SUFFIXES` and `PICKLE_SUFFIXES`.
+        Kinds of file, of `SAFE_SUFFIXES`, `TABLE_SUFFIXES` and `PICKLE_SUFFIXES`.
     limits : Limits
 
     Returns
@@ -157,11 +160,11 @@ def wanted_files(
         If a kind can't be asked for, nothing is wanted, a path leads elsewhere, a size is not known, or there is
         more than `limits` allow.
     """
-    refused = set(suffixes) - SAFE_SUFFIXES - PICKLE_SUFFIXES
+    known = SAFE_SUFFIXES | TABLE_SUFFIXES | PICKLE_SUFFIXES
+    refused = set(suffixes) - known
     if refused:
         raise HubError(
-            f"files of kind {', '.join(sorted(refused))} are never fetched; choose of "
-            f"{', '.join(sorted(SAFE_SUFFIXES | PICKLE_SUFFIXES))}"
+            f"files of kind {', '.join(sorted(refused))} are never fetched; choose of {', '.join(sorted(known))}"
         )
     chosen = None if patterns is None else tuple(patterns)
     files = sorted(

@@ -39,8 +39,8 @@ def choose_files(paths: Iterable[str]) -> list[str]:
     -------
     list of str
         Of a diffusers folder what stands beside ``model_index.json``, and its parts, in full precision where they are
-        there in it. Else the checkpoints, not deeper than two folders, of numbered ones the last: safetensors, or
-        pickles where there are none. Sorted; without checkpoints it has none.
+        there in it. Else the checkpoints, not deeper than two folders, of numbered ones the last that all parts have:
+        safetensors, or pickles where there are none. Sorted; without checkpoints it has none.
 
     Examples
     --------
@@ -78,11 +78,17 @@ def _of_one_variant(paths: list[str]) -> list[str]:
 
 
 def _newest(paths: list[str]) -> list[str]:
-    last: dict[str, int] = {}
+    """Of numbered files those with the highest number that all in their folder have, else the last of each."""
     numbered = {path: _NUMBERED.fullmatch(path) for path in paths}
+    steps: dict[str, set[int]] = {}
     for match in filter(None, numbered.values()):
-        last[match[1]] = max(last.get(match[1], 0), int(match[2]))
-    return [path for path, match in numbered.items() if match is None or int(match[2]) == last[match[1]]]
+        steps.setdefault(match[1], set()).add(int(match[2]))
+
+    def chosen(stem: str) -> int:
+        common = set.intersection(*(found for other, found in steps.items() if _folder(other) == _folder(stem)))
+        return max(common or steps[stem])
+
+    return [path for path, match in numbered.items() if match is None or int(match[2]) == chosen(match[1])]
 
 
 def fetch_weights(name: str, revision: str | None = None, *, token: str | None = None) -> Fetched:
