@@ -41,6 +41,8 @@ __all__ = [
     "estimate",
     "known_card",
     "load_generator",
+    "reference_images",
+    "reference_rows",
     "warn_if_interrupted",
     "weight_card",
 ]
@@ -116,14 +118,19 @@ def load_generator(
     ((1, 128, 128, 3), dtype('uint8'))
     """
     card = weight_card(weights)
-    name = card.generator if generator is None else generator
+    return _load(card, generator or card.generator, steps, guidance, references)
+
+
+def _load(
+    card: WeightCard, generator: str, steps: int | None, guidance: float | None, references: Table | np.ndarray | None
+) -> Generator:
     options = {} if references is None else {"references": reference_images(references)}
-    loaded: Generator = get_registry().create("generator", name, card, steps=steps, guidance=guidance, **options)
+    loaded: Generator = get_registry().create("generator", generator, card, steps=steps, guidance=guidance, **options)
     return loaded
 
 
 def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
-    """Card of registered weights, or one made for a folder or a repository of the Hub.
+    """Card of registered weights, or one made for a folder or a repository of the Hub, at a commit.
 
     What ``sampling.json`` in it recommends is in the card: how to sample, and which base has the parts it lacks.
 
@@ -139,9 +146,10 @@ def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
     text = os.fspath(weights)
     card = known_card(text)
     if card is not None:
-        return card
-    from astro_galaxysd.hub.download import fetch_folder, list_folder
+        return _at_a_commit(card)
+    from astro_galaxysd.hub.download import fetch_folder
     from astro_galaxysd.hub.names import parse_name
+    from astro_galaxysd.hub.weights import list_weights
 
     names = get_registry().records_of("weights")
     try:
@@ -150,7 +158,7 @@ def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
         note = "A folder can be given too, or organisation/name of a repository on the Hugging Face Hub."
         raise UnknownNameError("weights", text, names, note) from None
     try:
-        listing = list_folder(where.name, where.revision)
+        listing = list_weights(where.name, where.revision)
         found = listing.by_path().keys() & {_SAMPLING}
         # a card of the repository says more than the repository
         for name in names:
@@ -166,6 +174,19 @@ def weight_card(weights: str | os.PathLike[str]) -> WeightCard:
             f"{where}: {_SAMPLING} names the base {told['base']!r}, which is not on the Hub; name 'hub:...'"
         )
     return WeightCard(name=where.name, location=f"hub:{where.name}", revision=listing.commit, **told)
+
+
+def _at_a_commit(card: WeightCard) -> WeightCard:
+    """The card, with the commit that its repository has now where it names none."""
+    if not card.location.startswith("hub:"):
+        return card
+    from astro_galaxysd.hub.names import is_commit, parse_name
+    from astro_galaxysd.hub.weights import list_weights
+
+    where = parse_name(card.location.removeprefix("hub:"), card.revision or None)
+    known = where.revision or ""
+    commit = known if is_commit(known) else list_weights(where.name, where.revision).commit
+    return replace(card, location=f"hub:{where.name}", revision=commit)
 
 
 def known_card(weights: str | os.PathLike[str]) -> WeightCard | None:
@@ -201,20 +222,26 @@ def reference_images(references: Table | np.ndarray) -> np.ndarray:
     """
     from astropy.table import Table
 
-    from astro_galaxysd.conditions.columns import is_synthetic
     from astro_galaxysd.images.codec import read_images
 
     if not isinstance(references, Table):
         return _of_one_size(read_images(references))
+    return _of_one_size(read_images(references[reference_rows(references)]))
+
+
+def reference_rows(references: Table) -> np.ndarray:
+    """Places of the real galaxies of a table that are of no test split; errors as `reference_images`."""
+    from astro_galaxysd.conditions.columns import is_synthetic, texts
+
     real = ~is_synthetic(references)
     if _SPLIT in references.colnames:
-        real &= np.array([str(split) != "test" for split in references[_SPLIT]], dtype=bool)
+        real &= np.array([split != "test" for split in texts(references[_SPLIT])], dtype=bool)
     if not real.any():
         raise ConditionError(
             f"of {len(references)} references none is a real galaxy outside a test split; give others: what a "
             "classifier is tested on must not be drawn from"
         )
-    return _of_one_size(read_images(references[real]))
+    return np.flatnonzero(real)
 
 
 def _of_one_size(images: list[np.ndarray]) -> np.ndarray:
@@ -332,9 +359,7 @@ class Drawing:
             card = weight_card(weights)
             name = generator or choose_generator(conditions, card)
             self.found = self.registry.find("generator", name)
-            self.generator = load_generator(
-                weights, generator=name, steps=steps, guidance=guidance, references=references
-            )
+            self.generator = _load(card, name, steps, guidance, references)
             self.shared = {WEIGHTS: card.name, WEIGHTS_REVISION: card.revision}
         else:
             _check_loaded(generator, steps, guidance)

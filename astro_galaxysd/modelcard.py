@@ -25,6 +25,8 @@ _LIMITS = (
     "SDSS images alone.",
 )
 
+_NO_LICENCE = "The licence of what they were fine-tuned from holds for the weights; it is not known here."
+
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
@@ -58,6 +60,8 @@ class CardFacts:
         Hashes of the ids of rows that these were trained on; empty: not known.
     reader : str
         Revision of the reader that taught, empty for none.
+    licence, base_model : str
+        Identifier of the Hub, and what the weights were fine-tuned from; empty: not known.
     limits : sequence of str
     """
 
@@ -75,6 +79,8 @@ class CardFacts:
     base: str = ""
     base_ids: Sequence[str] = field(default=(), repr=False)
     reader: str = ""
+    licence: str = "bsd-3-clause"
+    base_model: str = ""
     limits: Sequence[str] = _LIMITS
 
 
@@ -112,8 +118,16 @@ def model_card(card: CardFacts, new: Measured, old: Measured | None, reason: str
         ids=len(set(card.training_ids)),
         domain="" if domain is None else _domain_text(domain),
         began=_beginning(card),
+        front=_front(card),
+        licence=f"The weights are under the licence {card.licence}." if card.licence else _NO_LICENCE,
         before=_before(card),
     )
+
+
+def _front(card: CardFacts) -> str:
+    """Lines of the front matter that are not the same for all."""
+    told = {"license": card.licence, "base_model": card.base_model}
+    return "".join(f"{name}: {value}\n" for name, value in told.items() if value)
 
 
 def _beginning(card: CardFacts) -> str:
@@ -152,8 +166,7 @@ def _figures_table(new: Measured, old: Measured | None) -> str:
 
 
 _TEMPLATE = """---
-license: bsd-3-clause
-library_name: diffusers
+{front}library_name: diffusers
 pipeline_tag: text-to-image
 tags: [astronomy, galaxies, galaxy-zoo, sdss]
 ---
@@ -202,7 +215,7 @@ Why these weights are here: {reason}
 
 ## Licence and citation
 
-The weights are under the BSD 3-clause licence. Cite Willett et al. 2013 (MNRAS 435, 2835) and Hart et al. 2016
+{licence} Cite Willett et al. 2013 (MNRAS 435, 2835) and Hart et al. 2016
 (MNRAS 461, 3663) for the votes, Ma et al. 2026 (ApJS 282, 25) for the method, and acknowledge the SDSS as it asks
 (https://www.sdss.org/collaboration/citing-sdss/). Say that galaxies are synthetic where they are.
 """

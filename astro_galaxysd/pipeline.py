@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from astro_galaxysd.augmentation.cutouts import append_drawn, find_cutouts, rehearse_append
 from astro_galaxysd.augmentation.plan import PLAN
 from astro_galaxysd.augmentation.plan import plan_augmentation as _plan
 from astro_galaxysd.augmentation.survey_cutouts import check_match, find_survey_cutouts, new_folder
 from astro_galaxysd.candidates import keep_surest, usual_candidates
-from astro_galaxysd.conditions.seeds import RNG
+from astro_galaxysd.conditions.seeds import RNG, stream
 from astro_galaxysd.drawing import (
     DEFAULT_WEIGHTS,
     Drawing,
@@ -26,6 +28,7 @@ from astro_galaxysd.drawing import (
     choose_generator,
     estimate,
     load_generator,
+    reference_rows,
     warn_if_interrupted,
     weight_card,
 )
@@ -51,6 +54,9 @@ if TYPE_CHECKING:
     from astro_galaxysd.survey.domain import Domain
 
 __all__ = ["InterruptedWarning", "augment_table", "drop_synthetic", "generate", "load_generator", "plan_augmentation"]
+
+#: Real galaxies that new ones begin with, at most: 140 MB of 424 pixels.
+_MOST_REFERENCES = 256
 
 
 def plan_augmentation(
@@ -263,7 +269,7 @@ def augment_table(
     )
     drawing = Drawing(
         plan, chosen, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress,
-        references=_references(table, images, declared, card) if named else None,
+        references=_references(table, images, declared, card, seed) if named else None,
     )  # fmt: skip
     drawn, shared = drawing.run()
     kept, judged = keep_surest(plan, drawn)
@@ -301,11 +307,16 @@ def _choose(
     return chosen, card if chosen == card.generator else None
 
 
-def _references(table: Table, images: Any, survey: Survey | None, card: WeightCard | None) -> Table | None:
-    """Real rows with their images as the weights know them, for weights that begin with real galaxies."""
+def _references(table: Table, images: Any, survey: Survey | None, card: WeightCard | None, seed: int) -> Table | None:
+    """Real rows with their display images, for weights that begin with real galaxies; some, where there are many."""
     if card is None or not card.references:
         return None
-    return read_cutouts(table, survey, images)
+    if images is not None and not isinstance(images, str | Mapping):
+        return read_cutouts(table, survey, images)
+    rows = reference_rows(table)
+    if len(rows) > _MOST_REFERENCES:
+        rows = np.sort(stream(seed, "references").choice(rows, _MOST_REFERENCES, replace=False))
+    return read_cutouts(table[rows], survey, images)
 
 
 def _find_images(

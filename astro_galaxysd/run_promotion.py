@@ -163,6 +163,8 @@ def _card_facts(
         base=begun.get("revision", ""),
         base_ids=known.read_text(encoding="utf-8").split() if known.is_file() else (),
         reader=begun.get("reader", ""),
+        licence=begun.get("licence", "bsd-3-clause"),  # records of former runs, all of the embedded model, lack it
+        base_model=begun.get("base_model", ""),
     )
 
 

@@ -265,6 +265,7 @@ def test_every_page_is_in_the_contents():
             assert re.search(rf"^{page.relative_to(DOCS).with_suffix('')}$", contents, re.MULTILINE), page.name
 
 
+@pytest.mark.slow
 def test_benchmarks_and_figures_start(tmp_path):
     """They run for minutes; that they start at all is tested here."""
     scripts = (

@@ -120,7 +120,7 @@ def test_weights_that_can_not_be_measured(tmp_path, tiny_weights, reader):
         measure_weights(tmp_path / "none", Validation, reader, n=16)
     damaged = shutil.copytree(tiny_weights, tmp_path / "damaged")
     shutil.rmtree(damaged / "unet")
-    with pytest.raises(WeightsError, match="no folder unet"):
+    with pytest.raises(WeightsError, match="unet is missing"):
         measure_weights(damaged, Validation, reader, n=16)
     with pytest.raises(ConditionError, match="n = 30 rows to draw for, of 40"):
         measure_weights(tiny_weights, Validation, reader, n=30)

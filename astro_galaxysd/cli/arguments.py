@@ -406,6 +406,7 @@ def _add_train(commands: Any) -> None:
     )
     _add_base(part)
     _add_validation(part)
+    _add_promotion(part)
     part = _add_run(parts, "refine", "a trained model by how what it draws differs from real galaxies", preset="mini")
     _add_base(part)
     part.add_argument(

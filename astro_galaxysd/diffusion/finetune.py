@@ -8,6 +8,7 @@ of their attention: W + B A, B being zero at first (Hu et al. 2021). Autoencoder
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from astro_galaxysd.learning.trainingset import TrainingSet
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-__all__ = ["ADAPTED", "BASE", "PREDICTIONS", "FinetuneRun", "finetune_schedule", "merge_adapters"]
+__all__ = ["ADAPTED", "BASE", "PREDICTIONS", "FinetuneRun", "base_terms", "finetune_schedule", "merge_adapters"]
 
 #: In a run's folder: which base it was begun with.
 BASE = "base.json"
@@ -159,7 +160,7 @@ class FinetuneRun(ConditionedRun):
     def write_records(self) -> None:
         """Write which base the run belongs to, and what that was trained on."""
         super().write_records()
-        (self.folder / BASE).write_text(json.dumps(self.began_with) + "\n")
+        (self.folder / BASE).write_text(json.dumps(self.began_with | base_terms(self.origin)) + "\n")
 
     @property
     def began_with(self) -> dict[str, str]:
@@ -323,3 +324,24 @@ def _adapted_layers(network: Any) -> Iterator[tuple[str, BaseTunerLayer]]:
     for path, layer in network.named_modules():
         if isinstance(layer, BaseTunerLayer):
             yield path, layer
+
+
+def base_terms(base: Path | None) -> dict[str, str]:
+    """Licence of a base and what it comes from itself, as the front matter of its README.md says; "" where it doesn't.
+
+    Parameters
+    ----------
+    base : Path or None
+        A weights folder.
+
+    Returns
+    -------
+    dict of str to str
+        ``licence`` and ``base_model``.
+    """
+    card = None if base is None else base / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card is not None and card.is_file() else ""
+    front = text.split("\n---", 1)[0] if text.startswith("---") else ""
+    found = {key: re.search(rf"^{key}: *(\S+) *$", front, re.MULTILINE) for key in ("license", "base_model")}
+    told = {key: match[1].strip("'\"") if match else "" for key, match in found.items()}
+    return {"licence": told["license"], "base_model": told["base_model"]}

@@ -11,9 +11,12 @@ import numpy as np
 
 from astro_galaxysd.diffusion.components import Components
 from astro_galaxysd.diffusion.encode import check_prompts
-from astro_galaxysd.diffusion.released import load_checkpoint
+from astro_galaxysd.diffusion.layouts import Layout, inspect_layout
+from astro_galaxysd.diffusion.released import load_layout
 from astro_galaxysd.diffusion.sample import SAMPLERS, sample_rows
 from astro_galaxysd.errors import ConditionError, UnknownNameError, WeightsError
+from astro_galaxysd.hub.names import parse_name
+from astro_galaxysd.hub.weights import MODELS, fetch_weights
 from astro_galaxysd.images.codec import fit_size
 from astro_galaxysd.records import ImageBatch, WeightCard
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DiffusionGenerator", "weights_folder"]
 
+_HUB = "hub:"
 _REFERENCE = 2  # tells the random number for a row's reference from others of its seed
 
 
@@ -42,10 +46,8 @@ def weights_folder(weights: WeightCard | str) -> Path:
         If it can't be fetched.
     """
     location, revision = (weights, "") if isinstance(weights, str) else (weights.location, weights.revision)
-    if location.startswith("hub:"):
-        from astro_galaxysd.hub.weights import fetch_weights
-
-        return fetch_weights(location.removeprefix("hub:"), revision or None).path
+    if location.startswith(_HUB):
+        return fetch_weights(location.removeprefix(_HUB), revision or None).path
     if location.startswith("package:"):
         package, _, inner = location.removeprefix("package:").partition("/")
         folder = Path(str(files(package).joinpath(inner)))
@@ -79,7 +81,8 @@ class DiffusionGenerator:
     ConditionError
         If `steps` or `guidance` is out of range, or references are asked for and not given.
     WeightsError
-        If the folder can't be loaded, or its schedule is another than the card says.
+        If the folder can't be loaded, or its schedule is another than the card says, or its autoencoder makes no
+        images of the card's size.
     HubError
         If it can't be fetched.
 
@@ -115,11 +118,24 @@ class DiffusionGenerator:
                 f"images of weights {weights.name!r} begin with real galaxies, as text alone makes them too bright; "
                 "give references=, a table of real ones"
             )
-        base = weights_folder(weights.base) if weights.base else None
-        self.components: Components = load_checkpoint(weights_folder(weights), base=base, ema=weights.ema)
+        layout = inspect_layout(weights_folder(weights))
+        base, self._base = self._find_base(layout)
+        self.components: Components = load_layout(layout, base=base, ema=weights.ema)
         self._check_schedule()
+        self._check_size()
         size = self.image_size
         self._references = fit_size(references, (size, size)) if weights.references and references is not None else None
+
+    def _find_base(self, layout: Layout) -> tuple[Path | None, str]:
+        """Folder of what the files lack, and what is told of it; of the Hub no weights are fetched that they have."""
+        location = self.card.base
+        if layout.kind == "diffusers" or not location:
+            return None, ""
+        if not location.startswith(_HUB):
+            return weights_folder(location), location
+        where = parse_name(location.removeprefix(_HUB))
+        fetched = fetch_weights(where.name, where.revision, parts=[part for part in MODELS if part not in layout.parts])
+        return fetched.path, f"{where.name}@{fetched.revision}"
 
     def _check_schedule(self) -> None:
         said, found = self.card.prediction_type, self.components.scheduler.get("prediction_type", "epsilon")
@@ -127,6 +143,14 @@ class DiffusionGenerator:
             raise WeightsError(
                 f"weights {self.card.name!r} predict {said!r} by their card and {found!r} by their schedule; mend the "
                 "one that is wrong"
+            )
+
+    def _check_size(self) -> None:
+        size, pixels = self.image_size, self.components.image_size // self.components.unet.config.sample_size
+        if size < pixels or size % pixels:
+            raise WeightsError(
+                f"weights {self.card.name!r} can't draw images of {size} pixels, only multiples of {pixels}; mend "
+                "image_size in their card or in sampling.json beside them"
             )
 
     @property
@@ -146,6 +170,7 @@ class DiffusionGenerator:
             "steps": int(self.steps),
             "guidance": float(self.guidance),
             "turned": self.card.turned,
+            **({"base": self._base} if self._base else {}),
             **({"masked_padding": True} if self.card.masked_padding else {}),
             **({"references": len(self._references)} if self._references is not None else {}),
             "versions": {name: version(name) for name in ("astro-galaxysd", "torch", "diffusers", "transformers")},

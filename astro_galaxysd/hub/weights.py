@@ -7,17 +7,19 @@ pickles. Once is enough.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from astro_galaxysd.errors import HubError
-from astro_galaxysd.hub.download import Fetched, fetch_folder
-from astro_galaxysd.hub.listing import PICKLE_SUFFIXES, SAFE_SUFFIXES
-from astro_galaxysd.hub.names import parse_name
+from astro_galaxysd.hub.cache import RepoCache
+from astro_galaxysd.hub.download import Fetched, fetch_folder, list_folder
+from astro_galaxysd.hub.listing import PICKLE_SUFFIXES, SAFE_SUFFIXES, Listing
+from astro_galaxysd.hub.names import DEFAULT_REVISION, is_commit, parse_name
 
-__all__ = ["choose_files", "fetch_weights"]
+__all__ = ["MODELS", "choose_files", "fetch_weights", "list_weights"]
 
-_MODELS = ("unet", "vae", "text_encoder")
+#: Parts of a diffusers folder that have weights.
+MODELS = ("unet", "vae", "text_encoder")
 _SETTINGS = ("tokenizer", "scheduler")
 _INDEX = "model_index.json"
 _DEEPEST = 2  # folders, as checkpoints are looked for on the disk
@@ -25,15 +27,19 @@ _DEEPEST = 2  # folders, as checkpoints are looked for on the disk
 _VARIANT = re.compile(r"[^.]+\.([^.]+?)(?:-\d+-of-\d+)?\.safetensors(?:\.index\.json)?")
 #: ``unet-10000.safetensors`` -> ``unet``, ``10000``.
 _NUMBERED = re.compile(r"(.+)-(\d+)\.(?:safetensors|ckpt)")
+#: Branches and tags by the commit they were brought to, until its weights are there.
+_named: dict[tuple[str, str], set[str]] = {}
 
 
-def choose_files(paths: Iterable[str]) -> list[str]:
+def choose_files(paths: Iterable[str], parts: Collection[str] = MODELS) -> list[str]:
     """Files of a repository that make one model.
 
     Parameters
     ----------
     paths : iterable of str
         All files of it.
+    parts : collection of str
+        Parts of a diffusers folder whose weights are wanted; of others only the settings are.
 
     Returns
     -------
@@ -51,8 +57,9 @@ def choose_files(paths: Iterable[str]) -> list[str]:
     top = [path for path in every if "/" not in path]
     chosen = [path for path in top if PurePosixPath(path).suffix in SAFE_SUFFIXES - {".safetensors"}]
     if _INDEX in top:
-        for part in _MODELS:
-            chosen += _of_one_variant([path for path in every if _folder(path) == part])
+        for part in MODELS:
+            found = _of_one_variant([path for path in every if _folder(path) == part])
+            chosen += [path for path in found if part in parts or ".safetensors" not in path]
         return sorted(chosen + [path for path in every if _folder(path) in _SETTINGS and _is_safe(path)])
     near = [path for path in every if path.count("/") <= _DEEPEST]
     checkpoints = [path for path in near if path.endswith(".safetensors")]
@@ -91,8 +98,21 @@ def _newest(paths: list[str]) -> list[str]:
     return [path for path, match in numbered.items() if match is None or int(match[2]) == chosen(match[1])]
 
 
-def fetch_weights(name: str, revision: str | None = None, *, token: str | None = None) -> Fetched:
-    """Fetch the files that `choose_files` chooses; parameters, errors and warnings as `fetch_folder`.
+def list_weights(name: str, revision: str | None = None) -> Listing:
+    """What a repository holds; parameters, errors and warnings as `fetch_folder`.
+
+    The commit is that of the branch or tag also without a network, once its weights were fetched.
+    """
+    where, listing = parse_name(name, revision), list_folder(name, revision)
+    if not is_commit(where.revision):
+        _named.setdefault((where.name, listing.commit), set()).add(where.revision or DEFAULT_REVISION)
+    return listing
+
+
+def fetch_weights(
+    name: str, revision: str | None = None, *, parts: Collection[str] = MODELS, token: str | None = None
+) -> Fetched:
+    """Fetch the files that `choose_files` chooses; parameters, errors and warnings as there and as `fetch_folder`.
 
     Raises
     ------
@@ -101,7 +121,7 @@ def fetch_weights(name: str, revision: str | None = None, *, token: str | None =
     """
 
     def choose(paths: list[str]) -> list[str]:
-        chosen = choose_files(paths)
+        chosen = choose_files(paths, parts)
         if not any(path.endswith((".safetensors", ".ckpt")) for path in chosen):
             held = ", ".join(sorted(paths)[:8]) or "nothing"
             raise HubError(
@@ -110,4 +130,8 @@ def fetch_weights(name: str, revision: str | None = None, *, token: str | None =
             )
         return chosen
 
-    return fetch_folder(name, revision, choose=choose, suffixes=SAFE_SUFFIXES | PICKLE_SUFFIXES, token=token)
+    fetched = fetch_folder(name, revision, choose=choose, suffixes=SAFE_SUFFIXES | PICKLE_SUFFIXES, token=token)
+    where = parse_name(name).name
+    for named in _named.pop((where, fetched.revision), ()):
+        RepoCache(where, "model").keep_commit(named, fetched.revision)
+    return fetched

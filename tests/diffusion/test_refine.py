@@ -286,7 +286,7 @@ def test_a_base_or_a_reader_that_has_changed(start):
     run.save()
     record = run.folder / "base.json"
     begun = json.loads(record.read_text())
-    assert (set(begun), begun["stage"]) == ({"stage", "revision", "reader"}, "refine")
+    assert (set(begun), begun["stage"]) == ({"stage", "revision", "reader", "licence", "base_model"}, "refine")
     for what, told in (("revision", "base"), ("reader", "reader")):
         record.write_text(json.dumps(begun | {what: "another"}))
         with pytest.raises(TrainingError, match=f"begun with a {told} of revision another, .* give the same --{told},"):

@@ -194,7 +194,8 @@ def test_later_changes_of_the_file_do_not_reach_the_model(tmp_path, sd_base, sou
 def test_no_base(tmp_path, write_parts):
     message = (
         "holds UNet and text encoder only; autoencoder, tokenizer, scheduler, configurations have to come from the "
-        "model it was trained from: give base=, a diffusers folder"
+        "model it was trained from: name it in the weights' card or in sampling.json beside them, "
+        '{"base": "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"}, or give base=, a diffusers folder'
     )
     with pytest.raises(WeightsError, match=message):
         load_checkpoint(write_parts(tmp_path))

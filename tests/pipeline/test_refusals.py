@@ -160,7 +160,7 @@ def test_sampling_of_a_loaded_generator(refused, catalogue):
     [
         ({"generator": "flwo"}, "unknown generator 'flwo': did you mean 'flow'"),
         ({"generator": None, "weights": "mimi"}, "unknown weights 'mimi': did you mean 'mini'"),
-        ({"generator": None, "weights": "/not/there"}, "unknown weights '/not/there': .* A diffusers folder"),
+        ({"generator": None, "weights": "/not/there"}, "unknown weights '/not/there': .* A folder can be given too"),
         ({"schema": "kagle"}, "unknown schema 'kagle': did you mean 'kaggle'"),
         ({"label_column": "typ"}, "unknown label column 'typ'"),
         ({"id_column": "dr7"}, "unknown id column 'dr7'"),

@@ -57,7 +57,7 @@ def test_votes_add_up_and_name_the_rare_ones(tmp_path, monkeypatch):
     edge_on = (table["t01_features_or_disk"] > 0.5) & (table["t02_edgeon_yes"] > 0.5)
     assert list(np.flatnonzero(edge_on)) == [4, 16]
     for target in ("edge_on", "merger", "spiral", "cigar"):
-        assert len(plan_augmentation(table, target=target, n=2, rng=1)) == 2
+        assert len(plan_augmentation(table, target=target, n=2, candidates=1, rng=1)) == 2
 
 
 def test_the_first_galaxies_are_the_same_for_any_n(made, tmp_path):
