@@ -183,13 +183,13 @@ _USE = """## Use
 
 ```py
 from astropy.table import Table
-from astro_galaxysd import augment_table, generate
+from astro_galaxysd import generate
 
 drawn = generate(Table({{"prompt": ["sdss, merger"]}}), weights="{repo}", rng=1)
 ```"""
 _DATASET = """# {title}
 
-{rows:,} synthetic galaxies for {prompts:,} prompts, drawn by [astro_galaxysd](https://pypi.org/project/astro-galaxysd/).
+{rows:,} synthetic galaxies, drawn by astro_galaxysd; different prompts: {prompts:,}.
 No galaxy in this set was observed: `synthetic` is true in every row, and `prompt`, `seed`, `weights` and
 `weights_revision` say how each was made.
 

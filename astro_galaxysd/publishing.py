@@ -148,7 +148,7 @@ def publish(
     page = model_page(text, repo=where, samples=_SAMPLES, sampling=sampling, prompts=_prompts(), **terms)
     with _copied(root) as copy:
         (copy / _CARD).write_text(page, encoding="utf-8")
-        contact_sheet([(", ".join(_prompts()[:1]) + " ...", drawn)], copy / _SAMPLES, overwrite=True)
+        contact_sheet([(f"drawn by {where}, in the order of README.md", drawn)], copy / _SAMPLES, overwrite=True)
         files = tuple(list_push(copy))
         if dry_run:
             return Published(where, "", files, page)

@@ -223,7 +223,7 @@ def test_synthetic_galaxies_go_and_come_back(logged_in, drawn):
     metadata, text = front_matter(done.card)
     assert metadata["license"] == "cc-by-4.0"
     assert metadata["configs"] == [{"config_name": "default", "data_files": "data/synthetic.parquet"}]
-    assert "3 synthetic galaxies for 2 prompts" in text
+    assert "3 synthetic galaxies, drawn by astro_galaxysd; different prompts: 2." in text
     assert f"| tiny@{drawn['weights_revision'][0]} | 3 |" in text
     fetched = fetch_folder("anna/rings", done.revision, kind="dataset", suffixes={".json", ".parquet", ".md"})
     np.testing.assert_array_equal(read_features(fetched.path / "data/synthetic.parquet"), drawn["image"])

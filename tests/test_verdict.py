@@ -42,7 +42,7 @@ def table():
 def small(tiny_weights, **options):
     return {
         "target": "merger", "weights": tiny_weights, "steps": 2, "guidance": 1.0, "positives": 6, "others": 20,
-        "ratios": [1.0], "runs": 3, "training_steps": 10, "rng": 1, "progress": False, **options,
+        "ratios": [1.0], "runs": 3, "training_steps": 4, "rng": 1, "progress": False, **options,
     }  # fmt: skip
 
 

@@ -235,7 +235,10 @@ _NAMES = {
     **{f"{shape}_{kind}": "morphology" for shape in SHAPES for kind in ("ks", "wasserstein")},
     "failures": "morphology",
 }
-_SLOW = ("brightness", "background", "colours", "flattened", "lopsided", "companions", "squeezed", "shrunk")
+_SLOW = (
+    "brightness", "background", "colours", "flattened", "lopsided", "companions", "squeezed", "shrunk", "noise",
+    "mode collapse",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] if c in _SLOW else []) for c in CASES])
