@@ -14,7 +14,9 @@ from astro_galaxysd.records import WeightCard
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["keep_surest", "usual_candidates"]
+    from astro_galaxysd.evaluation.reading import ImageReader
+
+__all__ = ["keep_surest", "load_judge", "usual_candidates"]
 
 _READER = "choosing"
 
@@ -41,7 +43,16 @@ def _has_weights(generator: object) -> bool:
     return isinstance(getattr(generator, "card", None), WeightCard)
 
 
-def keep_surest(plan: Table, drawn: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def load_judge(plan: Table) -> ImageReader | None:
+    """The reader that a plan with candidates needs; None where all of its rows are kept."""
+    if all(part["candidates"] == 1 for part in plan.meta[PLAN]["targets"].values()):
+        return None
+    from astro_galaxysd.evaluation.reading import ImageReader
+
+    return ImageReader.load(_READER)
+
+
+def keep_surest(plan: Table, drawn: np.ndarray, judge: ImageReader | None) -> tuple[np.ndarray, dict[str, Any]]:
     """Which of the drawn rows are kept: of each target those in which a reader finds it most surely.
 
     Parameters
@@ -49,7 +60,9 @@ def keep_surest(plan: Table, drawn: np.ndarray) -> tuple[np.ndarray, dict[str, A
     plan : Table
         From `astro_galaxysd.augmentation.plan.plan_augmentation`.
     drawn : ndarray, shape (m, H, W, 3), uint8
-        Of its first rows; after an interrupt the same share of fewer is kept.
+        Of its first rows; after an interrupt the same share of fewer is kept, rounded down.
+    judge : ImageReader or None
+        From `load_judge`.
 
     Returns
     -------
@@ -58,17 +71,15 @@ def keep_surest(plan: Table, drawn: np.ndarray) -> tuple[np.ndarray, dict[str, A
     dict
         What a record says of the reader.
     """
-    targets, names = plan.meta[PLAN]["targets"], np.asarray(plan["target"][: len(drawn)])
-    if all(part["candidates"] == 1 for part in targets.values()):
+    if judge is None:
         return np.arange(len(drawn)), {}
-    from astro_galaxysd.evaluation.reading import ImageReader, agreement
+    from astro_galaxysd.evaluation.reading import agreement
 
-    reader, kept = ImageReader.load(_READER), []
-    for name, part in targets.items():
+    names, kept = np.asarray(plan["target"][: len(drawn)]), []
+    for name, part in plan.meta[PLAN]["targets"].items():
         rows = np.flatnonzero(names == name)
-        number = -(-len(rows) // part["candidates"])
-        if number < len(rows):
-            surely = agreement(reader, drawn[rows], part["answer"])
-            rows = rows[np.argsort(-surely, kind="stable")[:number]]
+        if len(rows) and part["candidates"] > 1:
+            surely = agreement(judge, drawn[rows], part["answer"])
+            rows = rows[np.argsort(-surely, kind="stable")[: max(1, len(rows) // part["candidates"])]]
         kept.append(rows)
-    return np.sort(np.concatenate(kept)), {"reader": _READER, "reader_revision": reader.revision, "drawn": len(drawn)}
+    return np.sort(np.concatenate(kept)), {"reader": _READER, "reader_revision": judge.revision, "drawn": len(drawn)}

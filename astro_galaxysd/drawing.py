@@ -39,10 +39,14 @@ __all__ = [
     "InterruptedWarning",
     "choose_generator",
     "estimate",
+    "keep_drawn",
     "known_card",
     "load_generator",
+    "of_one_size",
+    "pinned",
     "reference_images",
     "reference_rows",
+    "refuse_references",
     "warn_if_interrupted",
     "weight_card",
 ]
@@ -196,9 +200,34 @@ def known_card(weights: str | os.PathLike[str]) -> WeightCard | None:
         card: WeightCard = get_registry().get("weights", text)
         return card
     folder = Path(text).expanduser()
+    if folder.is_file():
+        raise WeightsError(
+            f"{text} is a file; give the folder that it is in, which may say in sampling.json how to sample"
+        )
     if folder.is_dir():
-        return WeightCard(name=folder.resolve().name, location=text, **_recommended(folder))
+        told = _recommended(folder)
+        if told.get("base") and not told["base"].startswith(("hub:", "package:")):
+            told["base"] = str(folder / Path(told["base"]).expanduser())
+        return WeightCard(name=folder.resolve().name, location=text, **told)
     return None
+
+
+def pinned(weights: str | os.PathLike[str]) -> str:
+    """What means the same weights at any time: ``organisation/name@commit`` for those of the Hub, else `weights`."""
+    card = weight_card(weights)
+    if not card.location.startswith("hub:"):
+        return os.fspath(weights)
+    return f"{card.location.removeprefix('hub:')}@{card.revision}"
+
+
+def refuse_references(weights: str | os.PathLike[str], what: str) -> None:
+    """Raise ConditionError for weights that begin with real galaxies, where `what` has none to give them."""
+    card = known_card(weights)
+    if card is not None and card.references:
+        raise ConditionError(
+            f"weights {card.name!r} begin with real galaxies, and {what} has none to give them that it does not test "
+            "on; draw with augment_table or generate, or name other weights"
+        )
 
 
 def reference_images(references: Table | np.ndarray) -> np.ndarray:
@@ -225,8 +254,8 @@ def reference_images(references: Table | np.ndarray) -> np.ndarray:
     from astro_galaxysd.images.codec import read_images
 
     if not isinstance(references, Table):
-        return _of_one_size(read_images(references))
-    return _of_one_size(read_images(references[reference_rows(references)]))
+        return of_one_size(read_images(references), "references")
+    return of_one_size(read_images(references[reference_rows(references)]), "references")
 
 
 def reference_rows(references: Table) -> np.ndarray:
@@ -244,10 +273,11 @@ def reference_rows(references: Table) -> np.ndarray:
     return np.flatnonzero(real)
 
 
-def _of_one_size(images: list[np.ndarray]) -> np.ndarray:
+def of_one_size(images: list[np.ndarray], what: str) -> np.ndarray:
+    """Images as one array; an ImageError where they have several sizes, which calls them `what`."""
     sizes = {image.shape for image in images}
     if len(sizes) > 1:
-        raise ImageError(f"references have {len(sizes)} sizes, {', '.join(map(str, sorted(sizes)[:3]))}; give one size")
+        raise ImageError(f"{what} have {len(sizes)} sizes, {', '.join(map(str, sorted(sizes)[:3]))}; give one size")
     return np.stack(images)
 
 
@@ -323,7 +353,7 @@ class Drawing:
         Name of a plug-in's generator, a loaded one, or None for the one that weights and plug-ins choose. One with a
         method ``check(prompts)`` gets all prompts before it draws, and raises for one that it can't draw.
     weights, steps, guidance
-        As `load_generator`; they don't go with a loaded generator.
+        As `load_generator`, or a card; they don't go with a loaded generator.
     batch_size : int, optional
         Handed on to the generator.
     references : Table or ndarray, optional
@@ -342,7 +372,7 @@ class Drawing:
         conditions: Table,
         generator: str | Generator | None,
         *,
-        weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
+        weights: str | os.PathLike[str] | WeightCard = DEFAULT_WEIGHTS,
         steps: int | None = None,
         guidance: float | None = None,
         batch_size: int | None = None,
@@ -356,13 +386,13 @@ class Drawing:
         self.found: Registered | None = None
         self.shared: dict[str, Any] = {}
         if generator is None or isinstance(generator, str):
-            card = weight_card(weights)
+            card = weights if isinstance(weights, WeightCard) else weight_card(weights)
             name = generator or choose_generator(conditions, card)
             self.found = self.registry.find("generator", name)
             self.generator = _load(card, name, steps, guidance, references)
             self.shared = {WEIGHTS: card.name, WEIGHTS_REVISION: card.revision}
         else:
-            _check_loaded(generator, steps, guidance)
+            _check_loaded(generator, steps, guidance, references)
             self.generator, name = generator, type(generator).__name__
         self.shared[GENERATOR] = name
         of = self.shared.get(WEIGHTS, "")
@@ -412,7 +442,7 @@ class Drawing:
                     raise
             except Exception as error:
                 if pieces:
-                    _keep_drawn(error, np.concatenate(pieces), total)
+                    keep_drawn(error, np.concatenate(pieces), total)
                 raise
         return np.concatenate(pieces), {WEIGHTS: "", WEIGHTS_REVISION: ""} | self.shared
 
@@ -425,7 +455,7 @@ class Drawing:
         return batch
 
 
-def _keep_drawn(error: Exception, images: np.ndarray, total: int) -> None:
+def keep_drawn(error: BaseException, images: np.ndarray, total: int) -> None:
     """Hand what was drawn on with the error, as its attribute ``drawn``."""
     with suppress(AttributeError):  # an exception class with slots
         error.drawn = images  # type: ignore[attr-defined]
@@ -434,11 +464,15 @@ def _keep_drawn(error: Exception, images: np.ndarray, total: int) -> None:
         )
 
 
-def _check_loaded(generator: object, steps: int | None, guidance: float | None) -> None:
+def _check_loaded(generator: object, steps: int | None, guidance: float | None, references: object) -> None:
     if not isinstance(generator, Generator):
         raise PluginError(
             f"generator={generator!r} has no method generate(conditions, *, batch_size); give a name of "
             "`galaxysd plugins` or an object of load_generator()"
+        )
+    if references is not None:
+        raise ConditionError(
+            "references= was given with a loaded generator, which has its own; give it to load_generator()"
         )
     if steps is not None or guidance is not None:
         raise ConditionError(

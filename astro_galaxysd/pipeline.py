@@ -19,7 +19,7 @@ from astro_galaxysd.augmentation.cutouts import append_drawn, find_cutouts, rehe
 from astro_galaxysd.augmentation.plan import PLAN
 from astro_galaxysd.augmentation.plan import plan_augmentation as _plan
 from astro_galaxysd.augmentation.survey_cutouts import check_match, find_survey_cutouts, new_folder
-from astro_galaxysd.candidates import keep_surest, usual_candidates
+from astro_galaxysd.candidates import keep_surest, load_judge, usual_candidates
 from astro_galaxysd.conditions.seeds import RNG, stream
 from astro_galaxysd.drawing import (
     DEFAULT_WEIGHTS,
@@ -27,6 +27,7 @@ from astro_galaxysd.drawing import (
     InterruptedWarning,
     choose_generator,
     estimate,
+    keep_drawn,
     load_generator,
     reference_rows,
     warn_if_interrupted,
@@ -268,11 +269,16 @@ def augment_table(
         frame=known.frame(stretched=declared is not None and declared.stretch is not None) if known else None,
     )
     drawing = Drawing(
-        plan, chosen, weights=weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress,
+        plan, chosen, weights=card or weights, steps=steps, guidance=guidance, batch_size=batch_size, progress=progress,
         references=_references(table, images, declared, card, seed) if named else None,
     )  # fmt: skip
+    judge = load_judge(plan)
     drawn, shared = drawing.run()
-    kept, judged = keep_surest(plan, drawn)
+    try:
+        kept, judged = keep_surest(plan, drawn, judge)
+    except BaseException as error:
+        keep_drawn(error, drawn, len(plan))
+        raise
     asked = sum(part["n"] for part in plan.meta[PLAN]["targets"].values())
     result = append_drawn(
         found,

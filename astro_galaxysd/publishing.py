@@ -25,7 +25,7 @@ import numpy as np
 from astro_galaxysd.conditions.columns import is_synthetic
 from astro_galaxysd.conditions.published import PUBLISHED_PROMPTS
 from astro_galaxysd.diffusion.components import is_weights_folder
-from astro_galaxysd.drawing import known_card, load_generator, weight_card
+from astro_galaxysd.drawing import known_card, load_generator, of_one_size, weight_card
 from astro_galaxysd.errors import ConditionError, HubError, WeightsError
 from astro_galaxysd.hub.download import fetch_folder
 from astro_galaxysd.hub.listing import SAFE_SUFFIXES, TABLE_SUFFIXES
@@ -48,6 +48,11 @@ __all__ = ["Published", "publish", "publish_table"]
 
 _CARD, _SAMPLES, _ROWS, _RECORD = "README.md", "samples.png", "data/synthetic.parquet", "run.json"
 _SEED = 20260101
+#: Of what a repository had before: a model of two would be none.
+_REPLACED = (
+    *(f"{part}/*" for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")),
+    "*.safetensors", "*.ckpt", "model_index.json", "sampling.json", "training_*",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ def publish(
         if dry_run:
             return Published(where, "", files, page)
         told = message or f"Weights {card.name} of astro_galaxysd"
-        revision = push_folder(copy, where, message=told, private=private)
+        revision = push_folder(copy, where, message=told, private=private, replace_files=_REPLACED)
     if verify:
         again = _drawn(load_generator(f"{where}@{revision}", references=references))
         if not np.array_equal(again, drawn):
@@ -209,14 +214,14 @@ def publish_table(
         raise ConditionError(
             f"synthetic rows have no column {missing[0]!r}: nobody could say what drew them; draw again"
         )
-    pixels = np.stack(read_images(rows, column=images))
+    pixels = of_one_size(read_images(rows, column=images), "images")
     drawn_by = Counter(_weights_of(rows))
     terms = _terms_of_rows({name.partition("@")[0] for name in drawn_by}, licence)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / _ROWS).parent.mkdir()
         columns = write_features(rows, pixels, folder / _ROWS)
-        record = table.meta.get(RUN_RECORD, {})
+        record = _without_places(table.meta.get(RUN_RECORD, {}))
         (folder / _RECORD).write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
         page = dataset_card(
             title=where.partition("/")[2], rows=len(rows), drawn_by=drawn_by, prompts=len(set(rows[PROMPT].tolist())),
@@ -286,17 +291,20 @@ def _terms(
     metadata: dict[str, Any], licence: str | None, base_model: str | None, restrictions: str | None
 ) -> dict[str, str]:
     """Licence, restrictions and base of weights; what holds for the base holds for them."""
-    base_model = base_model or str(metadata.get("base_model") or "")
+    base_model = base_model or _one(metadata, "base_model")
     if base_model:
         parse_name(base_model)
     base = _card_of(base_model)
-    own = licence or str(metadata.get("license") or "")
+    told = _one(metadata, "license")
+    if licence is not None and told and licence.lower() != told.lower():
+        raise WeightsError(f"licence {licence!r}, but README.md says {told!r}; leave licence out, or mend README.md")
+    own = licence or told
     if base is not None and licence is not None and licence.lower() != base.licence.lower():
         raise WeightsError(
             f"licence {licence!r}, but the weights come from {base_model}, whose licence {base.licence!r} holds for "
             "them too; leave licence out"
         )
-    if base is None and base_model and licence is None:
+    if base is None and base_model and not own:
         raise WeightsError(
             f"nothing here says what licence {base_model} has, which holds for the weights too; look at its page and "
             "give licence="
@@ -304,14 +312,39 @@ def _terms(
     found = base.licence if base is not None else own
     if not found:
         raise WeightsError("no licence: give licence=, or write it to the front matter of README.md as 'license:'")
-    told = restrictions if restrictions is not None else (base.restrictions if base is not None else "")
-    return {"licence": found, "restrictions": told, "base_model": base_model}
+    if restrictions is None:
+        # one licence forbids the same wherever it holds
+        cards = [base] if base is not None else [card for card in _cards() if card.licence.lower() == found.lower()]
+        restrictions = next((card.restrictions for card in cards if card.restrictions), "")
+    return {"licence": found, "restrictions": restrictions, "base_model": base_model}
+
+
+def _one(metadata: dict[str, Any], key: str) -> str:
+    """A value of the front matter, which may stand in a list of one."""
+    value = metadata.get(key) or ""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, str):
+        raise WeightsError(f"README.md: {key} is {value!r} in the front matter; name one")
+    return value
 
 
 def _card_of(base_model: str) -> WeightCard | None:
     """Card of weights that come from the same base."""
-    cards = [get_registry().get("weights", name) for name in get_registry().records_of("weights")]
-    return next((card for card in cards if base_model and card.base_model == base_model), None)
+    return next((card for card in _cards() if base_model and card.base_model == base_model), None)
+
+
+def _cards() -> list[WeightCard]:
+    return [get_registry().get("weights", name) for name in get_registry().records_of("weights")]
+
+
+def _without_places(record: Any) -> Any:
+    """A record without the folders of this machine: of a path the last part is left."""
+    if isinstance(record, dict):
+        return {key: _without_places(value) for key, value in record.items()}
+    if isinstance(record, list):
+        return [_without_places(value) for value in record]
+    return Path(record).name if isinstance(record, str) and Path(record).is_absolute() else record
 
 
 def _weights_of(rows: Table) -> list[str]:
@@ -327,7 +360,7 @@ def _terms_of_rows(weights: set[str], licence: str | None) -> dict[str, str]:
     cards = [known_card(name) for name in sorted(weights)]
     known = {card.licence for card in cards if card is not None and card.licence}
     told = "\n".join(sorted({card.restrictions for card in cards if card is not None and card.restrictions}))
-    if licence is None and (len(known) != 1 or None in cards):
+    if licence is None and (len(known) != 1 or any(card is None or not card.licence for card in cards)):
         raise ConditionError(
             f"what licence holds for galaxies of {', '.join(sorted(weights))} is not known here; look at their cards "
             "and give licence="

@@ -153,15 +153,7 @@ class WeightCard:
     revision: str = ""
     summary: str = ""
     licence: str = ""
-    restrictions: str = ""
     image_size: int = 0
-    layout: str = ""
-    base: str = ""
-    base_model: str = ""
-    prediction_type: str = ""
-    ema: bool = False
-    masked_padding: bool = False
-    references: bool = False
     prompt_dialect: str = "galaxysd"
     steps: int = 20
     guidance: float = 2.0
@@ -169,6 +161,14 @@ class WeightCard:
     turned: bool = False
     gflop: float = 0.0
     memory: float = 0.0
+    base: str = ""
+    base_model: str = ""
+    restrictions: str = ""
+    layout: str = ""
+    prediction_type: str = ""
+    ema: bool = False
+    masked_padding: bool = False
+    references: bool = False
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,10 @@ def check_promotion(target: PathLike, validation: Sequence[PathLike]) -> Path:
         raise TrainingError("weights are compared on validation rows: give tables with them (--validation)")
     known = os.fspath(target) in get_registry().records_of("weights")
     if known or not (os.sep in os.fspath(target) or Path(target).is_dir()):
-        return weights_folder(weight_card(target))
+        card = weight_card(target)
+        if card.location.startswith("hub:"):
+            raise TrainingError(f"{target} are weights on the Hub, which are not replaced here; name a folder")
+        return weights_folder(card)
     place = Path(target).expanduser()
     if not place.resolve().parent.is_dir():
         raise TrainingError(f"{place}: its folder {place.resolve().parent} does not exist; make it first")
@@ -163,7 +166,8 @@ def _card_facts(
         base=begun.get("revision", ""),
         base_ids=known.read_text(encoding="utf-8").split() if known.is_file() else (),
         reader=begun.get("reader", ""),
-        licence=begun.get("licence", "bsd-3-clause"),  # records of former runs, all of the embedded model, lack it
+        # records of former runs lack it; all but fine-tuning went on with the embedded model
+        licence=begun.get("licence", "" if begun.get("stage") == "finetune" else "bsd-3-clause"),
         base_model=begun.get("base_model", ""),
     )
 

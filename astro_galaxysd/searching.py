@@ -31,7 +31,7 @@ from astro_galaxysd.classification.ranking import Ranking
 from astro_galaxysd.classification.samples import Labelled, read_labelled, shortened
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS
+from astro_galaxysd.drawing import DEFAULT_WEIGHTS, pinned, refuse_references
 from astro_galaxysd.errors import ConditionError, UnknownNameError
 from astro_galaxysd.images.files import atomic_path, make_folder, rehearse_path
 from astro_galaxysd.images.provenance import json_ready, run_record
@@ -186,12 +186,13 @@ def search(
     pieces = Pieces(catalogue, images=images, id_column=id_column, size=(height, width))
     loaded = ImageReader.load(reader)
     labels_known = _together(known, vetted, loaded)
+    refuse_references(weights, "a search")
     synthesis = Synthesis.of(
         known.table,
         images,
         {"target": target, "threshold": threshold, "cut": cut},
         columns,
-        {"weights": weights, "generator": generator, "steps": steps, "guidance": guidance},
+        {"weights": pinned(weights), "generator": generator, "steps": steps, "guidance": guidance},
     )
     if n_synthetic != 0:
         synthesis.check(known.positive)

@@ -23,7 +23,7 @@ from astro_galaxysd.conditions.columns import row_names
 from astro_galaxysd.conditions.prompts import prompt_from_tags, tags_from_fractions
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.table import choose_dialect
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS, weight_card
+from astro_galaxysd.drawing import DEFAULT_WEIGHTS, refuse_references, weight_card
 from astro_galaxysd.errors import ConditionError, UnknownNameError
 from astro_galaxysd.evaluation.pareto import OBJECTIVES, pareto_front, sweep_table
 from astro_galaxysd.evaluation.sides import FEWEST
@@ -118,6 +118,8 @@ def sweep(
     columns: dict[str, Any] = {"schema": schema, "images": images, "id_column": id_column}
     identity = {"seed": seed, "n": n, "rows": _digest(real, rows, id_column), "reader": _revision(reader), **columns}
     known = _read_log(out, identity)
+    for name in dict.fromkeys(setting["weights"] for setting in settings):
+        refuse_references(name, "a sweep")
     contents = {name: weights_content(name) for name in dict.fromkeys(setting["weights"] for setting in settings)}
     found: list[tuple[dict[str, Any], Table]] = []
     for setting in settings:

@@ -31,7 +31,7 @@ from astro_galaxysd.classification.study import Key, Scores, Setting, Study
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.conditions.tree import Answer
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS
+from astro_galaxysd.drawing import DEFAULT_WEIGHTS, pinned, refuse_references
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.provenance import json_ready, run_record
 from astro_galaxysd.seen import count_rows, count_seen, count_target, judge_folders, weight_folders, weights_content
@@ -171,6 +171,7 @@ def augmentation_verdict(
         "schema": schema, "labels": labels, "label_column": label_column, "id_column": id_column,
     }  # fmt: skip
     chosen = _arms(arms, quick, estimator)
+    refuse_references(weights, "a verdict")
     loaded = ImageReader.load(reader)
     reading: dict[str, Any] = {
         "against": against, "selection": Selection(threshold, cut), "images": images, **columns,
@@ -186,7 +187,7 @@ def augmentation_verdict(
         chosen,
         seed,
     )
-    drawing: dict[str, Any] = {"weights": weights, "generator": generator, "steps": steps, "guidance": guidance}
+    drawing: dict[str, Any] = {"weights": pinned(weights), "generator": generator, "steps": steps, "guidance": guidance}
     asked = {"target": target, "threshold": threshold, "cut": cut}
     galaxies = [one for one in (labelled, held) if one is not None]
     identity = json_ready(

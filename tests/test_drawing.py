@@ -178,6 +178,16 @@ def test_card_of_a_folder(tiny_weights):
     assert weight_card("mini").location == "package:astro_galaxysd/weights/mini"
 
 
+def test_a_file_is_no_folder(copy):
+    with pytest.raises(WeightsError, match=".safetensors is a file; give the folder that it is in"):
+        weight_card(copy / UNET)
+
+
+def test_a_base_beside_the_weights(copy):
+    assert weight_card(recommend(copy, {"base": "../base"})).base == str(copy / "../base")
+    assert weight_card(recommend(copy, {"base": "hub:a/b"})).base == "hub:a/b"
+
+
 def recommend(folder, content):
     (folder / "sampling.json").write_text(content if isinstance(content, str) else json.dumps(content))
     return folder

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from astro_galaxysd import augment_table, generate, hookimpl, load_generator, plan_augmentation, read_table
 from astro_galaxysd.cli import main
 from astro_galaxysd.drawing import known_card, weight_card
-from astro_galaxysd.errors import HubError, HubUnreachableError, HubWarning, UnknownNameError, WeightsError
+from astro_galaxysd.errors import DomainError, HubError, HubUnreachableError, HubWarning, UnknownNameError, WeightsError
 from astro_galaxysd.hub.names import is_commit
 from astro_galaxysd.images.provenance import RUN_RECORD
 from astro_galaxysd.plugins.manager import get_registry
@@ -372,3 +372,48 @@ def test_who_has_seen_what_is_not_asked_of_the_hub(hub, tiny, registered):
         "weights 'no/body'": None,
     }
     assert hub.requests == []
+
+
+def test_what_weights_learnt_from_comes_with_them(hub):
+    """So that cutouts unlike it are refused as they are for weights in a folder."""
+    from astro_galaxysd.diffusion.generator import weights_folder
+    from astro_galaxysd.surveying import domain_of
+
+    shipped = weights_folder("package:astro_galaxysd/weights/mini")
+    hub.add("anna/mini", files_of(shipped))
+    found, expected = domain_of(weight_card("anna/mini")), domain_of(weight_card("mini"))
+    assert found is not None
+    assert found.bands == expected.bands
+    noise = Table({"t06_odd_yes": [0.9] * 40, "t08_merger": [0.8] * 40})
+    noise["image"] = np.random.default_rng(0).integers(0, 255, (40, 128, 128, 3), np.uint8)
+    with pytest.raises(DomainError):
+        augment_table(noise, target="merger", n=1, weights="anna/mini", progress=False)
+
+
+def test_a_run_is_of_one_commit(hub, tiny, tiny_weights):
+    """The branch is asked for once, so that a push meanwhile changes nothing."""
+    votes = Table({"t06_odd_yes": [0.9], "t08_merger": [0.8]})
+    augment_table(votes, target="merger", n=1, weights="anna/tiny", steps=2, progress=False)
+    assert len(hub.asked("GET /api/models/anna/tiny/revision/main")) == 1
+
+
+def test_what_means_the_same_at_any_time(hub, tiny, tiny_weights):
+    from astro_galaxysd.drawing import pinned
+
+    assert pinned("anna/tiny") == f"anna/tiny@{weight_card('anna/tiny').revision}"
+    assert pinned(tiny_weights) == str(tiny_weights)
+    assert pinned("mini") == "mini"
+
+
+def test_weights_on_the_hub_are_not_replaced(hub, tiny):
+    from astro_galaxysd.errors import TrainingError
+    from astro_galaxysd.run_promotion import check_promotion
+
+    class Cards:
+        @hookimpl
+        def galaxysd_register_weights(self):
+            yield WeightCard("far", "hub:anna/tiny")
+
+    get_registry().register(Cards(), name="far")
+    with pytest.raises(TrainingError, match="far are weights on the Hub, which are not replaced here; name a folder"):
+        check_promotion("far", ["validation.parquet"])

@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from astro_galaxysd import generate, hookimpl, load_generator, publish, publish_table, write_table
 from astro_galaxysd.cli.__main__ import main
-from astro_galaxysd.errors import ConditionError, GalaxySDError, HubError, HubNameError, WeightsError
+from astro_galaxysd.errors import ConditionError, GalaxySDError, HubError, HubNameError, ImageError, WeightsError
 from astro_galaxysd.hub.download import fetch_folder
 from astro_galaxysd.hubcards import front_matter
 from astro_galaxysd.images.features import read_features
@@ -111,12 +111,47 @@ def test_the_licence_of_the_base_holds(logged_in, folder):
     assert f"that of {base}" in text
     with pytest.raises(WeightsError, match="licence 'mit', but the weights come from .*; leave licence out"):
         publish(folder, "anna/dwarfs", base_model=base, licence="mit", dry_run=True)
+    assert (
+        front_matter(publish(folder, "anna/dwarfs", base_model="anna/base", dry_run=True).card)[0]["license"] == "mit"
+    )
+    told = publish(folder, "anna/dwarfs", base_model="anna/base", licence="MIT", restrictions="Be good.", dry_run=True)
+    assert "Be good." in told.card
+
+
+def test_one_licence_forbids_the_same_wherever_it_holds(logged_in, folder):
+    (folder / "README.md").write_text(CARD.replace("license: mit", "license: [creativeml-openrail-m]"))
+    assert "Attachment A" in publish(folder, "anna/dwarfs", dry_run=True).card
+    with pytest.raises(WeightsError, match="licence 'mit', but README.md says 'creativeml-openrail-m'; leave licence"):
+        publish(folder, "anna/dwarfs", licence="mit", dry_run=True)
+
+
+def test_a_base_whose_licence_nobody_says(logged_in, folder):
+    no_licence(folder)
     with pytest.raises(WeightsError, match="nothing here says what licence anna/base has, .* give licence="):
         publish(folder, "anna/dwarfs", base_model="anna/base", dry_run=True)
-    told = publish(
-        folder, "anna/dwarfs", base_model="anna/base", licence="cc-by-4.0", restrictions="Be good.", dry_run=True
-    )
-    assert "Be good." in told.card
+
+
+def test_what_a_repository_had_before_is_replaced(logged_in, folder):
+    old = {
+        "unet/diffusion_pytorch_model-00001-of-00002.safetensors": b"old",
+        "unet/diffusion_pytorch_model.safetensors.index.json": b"{}",
+        "domain.safetensors": b"old",
+        "notes.txt": b"kept",
+    }
+    logged_in.add("anna/dwarfs", old)
+    (folder / "sampling.json").unlink()
+    logged_in.add("anna/dwarfs", {"sampling.json": b'{"steps": 9}'})
+    publish(folder, "anna/dwarfs", verify=True)
+    there = logged_in.files("anna/dwarfs")
+    assert set(old) & set(there) == {"notes.txt"}
+    assert "sampling.json" not in there
+
+
+def test_weights_in_another_layout(logged_in, tmp_path, capsys):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "unet-1.safetensors").write_bytes(b"x")
+    assert main(["publish", str(tmp_path / "parts"), "anna/dwarfs"]) == 1
+    assert "is no diffusers folder with model_index.json" in capsys.readouterr().err
 
 
 def no_card(folder):
@@ -129,6 +164,10 @@ def no_limits(folder):
 
 def no_licence(folder):
     (folder / "README.md").write_text(CARD.replace("license: mit", "language: en"))
+
+
+def two_licences(folder):
+    (folder / "README.md").write_text(CARD.replace("license: mit", "license: [a, b]"))
 
 
 def bad_front(folder):
@@ -153,6 +192,7 @@ def blank(folder):
         (no_limits, WeightsError, "has nothing under ## Limits;"),
         (no_licence, WeightsError, "no licence: give licence=, or write it to the front matter"),
         (bad_front, WeightsError, "front matter of README.md is no YAML"),
+        (two_licences, WeightsError, r"license is \['a', 'b'\] in the front matter; name one"),
         (list_front, WeightsError, "front matter of README.md is list, not a mapping"),
         (blank, WeightsError, "draws blank images"),
         (lambda folder: (folder / "model_index.json").unlink(), WeightsError, "no diffusers folder with model_index"),
@@ -282,6 +322,29 @@ def test_rows_without_provenance(drawn):
     del drawn["weights"]
     with pytest.raises(ConditionError, match="synthetic rows have no column 'weights': nobody could say what drew"):
         publish_table(drawn, "anna/rings", licence="mit")
+
+
+def test_columns_of_every_kind(logged_in, drawn, tmp_path):
+    from astropy.coordinates import SkyCoord
+
+    drawn["place"] = SkyCoord([1, 2, 3], [4, 5, 6], unit="deg")
+    drawn["big"] = np.array([1.5, 2.5, 3.5], ">f8")
+    drawn["votes"] = np.zeros((3, 37))
+    done = publish_table(drawn, "anna/rings", licence="mit", verify=True)
+    assert "big" in done.card
+    assert "place" not in done.card
+
+
+def test_images_of_several_sizes(drawn):
+    drawn["image"] = np.array([np.zeros((size, size, 3), np.uint8) for size in (8, 8, 9)], dtype=object)
+    with pytest.raises(ImageError, match=r"images have 2 sizes, \(8, 8, 3\), \(9, 9, 3\); give one size"):
+        publish_table(drawn, "anna/rings", licence="mit")
+
+
+def test_no_place_of_this_machine_is_published(logged_in, drawn):
+    drawn.meta["galaxysd_run"]["parameters"]["weights"] = "/home/someone/runs/own"
+    publish_table(drawn, "anna/rings", licence="mit")
+    assert b"someone" not in logged_in.files("anna/rings", "dataset")["run.json"]
 
 
 def test_verify_finds_another_table(logged_in, drawn, monkeypatch):

@@ -16,13 +16,14 @@ def run_publish(options: argparse.Namespace) -> int:
     from astro_galaxysd import publishing
     from astro_galaxysd.diffusion.components import is_weights_folder
     from astro_galaxysd.hub.listing import size_text
+    from astro_galaxysd.images.storage_folder import is_table_folder
 
     shared = {
         "licence": options.licence, "message": options.message, "private": options.private, "dry_run": options.dry_run,
         "verify": options.verify,
     }  # fmt: skip
     place = Path(options.source).expanduser()
-    if is_weights_folder(place):
+    if is_weights_folder(place) or (place.is_dir() and not is_table_folder(place)):
         references = None if options.references is None else read_named_table(options.references)
         done = publishing.publish(place, options.repo, base_model=options.base_model, references=references, **shared)
     elif options.base_model is not None or options.references is not None:

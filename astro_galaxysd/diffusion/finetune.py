@@ -344,4 +344,8 @@ def base_terms(base: Path | None) -> dict[str, str]:
     front = text.split("\n---", 1)[0] if text.startswith("---") else ""
     found = {key: re.search(rf"^{key}: *(\S+) *$", front, re.MULTILINE) for key in ("license", "base_model")}
     told = {key: match[1].strip("'\"") if match else "" for key, match in found.items()}
-    return {"licence": told["license"], "base_model": told["base_model"]}
+    # a folder of huggingface_hub's cache tells where it comes from
+    place = re.search(
+        r"models--([\w.-]+?)--([\w.-]+)/snapshots/", "" if base is None else base.resolve().as_posix() + "/"
+    )
+    return {"licence": told["license"], "base_model": "/".join(place.groups()) if place else told["base_model"]}

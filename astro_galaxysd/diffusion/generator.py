@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -120,7 +121,9 @@ class DiffusionGenerator:
             )
         layout = inspect_layout(weights_folder(weights))
         base, self._base = self._find_base(layout)
-        self.components: Components = load_layout(layout, base=base, ema=weights.ema)
+        self.components: Components = load_layout(
+            layout, base=base, base_revision=self._base if "@" in self._base else "", ema=weights.ema
+        )
         self._check_schedule()
         self._check_size()
         size = self.image_size
@@ -172,7 +175,7 @@ class DiffusionGenerator:
             "turned": self.card.turned,
             **({"base": self._base} if self._base else {}),
             **({"masked_padding": True} if self.card.masked_padding else {}),
-            **({"references": len(self._references)} if self._references is not None else {}),
+            **({"references": _digest(self._references)} if self._references is not None else {}),
             "versions": {name: version(name) for name in ("astro-galaxysd", "torch", "diffusers", "transformers")},
         }
 
@@ -226,3 +229,8 @@ class DiffusionGenerator:
             return None
         numbers = [int(np.random.SeedSequence([seed, _REFERENCE]).generate_state(1)[0]) for seed in seeds]
         return np.asarray(self._references[np.array(numbers) % len(self._references)])
+
+
+def _digest(images: np.ndarray) -> str:
+    """What images that others begin with are known by: 40 hexadecimal digits."""
+    return hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes()).hexdigest()[:40]

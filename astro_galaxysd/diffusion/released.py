@@ -77,7 +77,9 @@ def load_checkpoint(
     return load_layout(inspect_layout(location, step=step, kind=kind), base=base, ema=ema)
 
 
-def load_layout(layout: Layout, *, base: str | os.PathLike[str] | None = None, ema: bool = False) -> Components:
+def load_layout(
+    layout: Layout, *, base: str | os.PathLike[str] | None = None, base_revision: str = "", ema: bool = False
+) -> Components:
     """Read weights that were looked at; float32, evaluation mode.
 
     Parameters
@@ -85,6 +87,8 @@ def load_layout(layout: Layout, *, base: str | os.PathLike[str] | None = None, e
     layout : Layout
     base, ema
         As `load_checkpoint`.
+    base_revision : str
+        What the base is known by; empty: a hash of its content.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def load_layout(layout: Layout, *, base: str | os.PathLike[str] | None = None, e
         **{part: _part(layout, part, folder, ema) for part in PARTS},
         tokenizer=load_tokenizer(folder),
         scheduler=read_schedule(folder),
-        revision=_revision(layout, folder, ema),
+        revision=_revision(layout, base_revision or folder_revision(folder), ema),
     )
 
 
@@ -159,9 +163,9 @@ def _with_our_names(empty: Any, tensors: Tensors, part: str, where: str) -> Tens
     return with_shapes(ours, empty.state_dict())
 
 
-def _revision(layout: Layout, base: Path, ema: bool) -> str:
+def _revision(layout: Layout, base: str, ema: bool) -> str:
     """Content hash of all that a model was made of: 40 hexadecimal digits."""
-    digest = hashlib.sha256(f"{layout.kind} {ema} {folder_revision(base)}".encode())
+    digest = hashlib.sha256(f"{layout.kind} {ema} {base}".encode())
     for file in sorted({file for part in layout.files for file in layout.files[part]}):
         with file.open("rb") as stream:
             digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())

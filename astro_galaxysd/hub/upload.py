@@ -1,7 +1,7 @@
 """Pushing a folder to the Hub: what would go, and all of it in one commit.
 
 In: a folder that was looked at before. Out: a commit of the repository with all of its files, compared with them. Files
-that the repository has besides stay in it.
+that the repository has besides stay in it, unless they are to be replaced.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -136,6 +137,7 @@ def push_folder(
     create: bool = True,
     files: Iterable[str] | None = None,
     suffixes: Collection[str] = PUSHED_SUFFIXES,
+    replace_files: Collection[str] = (),
     token: str | None = None,
 ) -> str:
     """Push a folder to the branch ``main`` of a repository, in one commit.
@@ -158,6 +160,9 @@ def push_folder(
         Whether to make the repository where there is none.
     files, suffixes
         As `list_push`.
+    replace_files : collection of str
+        Patterns, as ``"unet/*"``: files of the repository that match one and are not pushed are removed in the same
+        commit. All others stay.
     token : str, optional
         Access token; by default that of who is logged in, or the one in ``HF_TOKEN``.
 
@@ -191,14 +196,14 @@ def push_folder(
     errand = replace(errand, token=hub_token(token, errand))
     if errand.token is None:
         raise not_logged_in(errand)
-    return _Push(Path(folder), going, errand).run(message, private, create)
+    return _Push(Path(folder), going, errand, tuple(replace_files)).run(message, private, create)
 
 
 class _Push:
     """Files on their way to a repository."""
 
-    def __init__(self, folder: Path, files: list[PushFile], errand: Errand) -> None:
-        self.folder, self.files, self.errand = folder, files, errand
+    def __init__(self, folder: Path, files: list[PushFile], errand: Errand, replaced: tuple[str, ...]) -> None:
+        self.folder, self.files, self.errand, self.replaced = folder, files, errand, replaced
         self.api = hub_api(errand.token)
         self.where = {"repo_id": errand.name, "repo_type": errand.kind}
 
@@ -210,18 +215,29 @@ class _Push:
                 f"{self.errand.what} is there already, and everybody can see it; nothing was pushed. Make it private "
                 f"at {page(self.errand)}/settings, or choose another name"
             )
-        commit = ask(lambda: self._commit(message), self.errand)
+        stale = self._stale()
+        commit = ask(lambda: self._commit(message, stale), self.errand)
         if not is_commit(commit):
             raise HubError(f"the push to {page(self.errand)} came to no commit; is HF_ENDPOINT the address of a Hub?")
         self._compare(commit)
         return commit
 
-    def _commit(self, message: str) -> str:
-        from huggingface_hub import CommitOperationAdd
+    def _stale(self) -> list[str]:
+        """Files of the repository that are replaced by none of those that are pushed."""
+        if not self.replaced:
+            return []
+        info: Any = ask(lambda: self.api.repo_info(**self.where, timeout=_LIST_TIMEOUT), self.errand)
+        kept = {file.path for file in self.files}
+        there = [found.rfilename for found in info.siblings or () if found.rfilename not in kept]
+        return [path for path in there if any(fnmatchcase(path, pattern) for pattern in self.replaced)]
+
+    def _commit(self, message: str, stale: list[str]) -> str:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         # made anew for each attempt: huggingface_hub writes into them
         added = [CommitOperationAdd(file.path, self.folder / file.path) for file in self.files]
-        return str(self.api.create_commit(**self.where, operations=added, commit_message=message).oid)
+        removed = [CommitOperationDelete(path) for path in stale]
+        return str(self.api.create_commit(**self.where, operations=[*added, *removed], commit_message=message).oid)
 
     def _compare(self, commit: str) -> None:
         """Look whether the repository holds what was pushed: rules of its own may leave files out."""

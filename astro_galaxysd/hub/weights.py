@@ -22,6 +22,8 @@ __all__ = ["MODELS", "choose_files", "fetch_weights", "list_weights"]
 MODELS = ("unet", "vae", "text_encoder")
 _SETTINGS = ("tokenizer", "scheduler")
 _INDEX = "model_index.json"
+#: What weights say of the cutouts they learnt from (`astro_galaxysd.survey.domain`).
+_DOMAIN = "domain.safetensors"
 _DEEPEST = 2  # folders, as checkpoints are looked for on the disk
 #: ``diffusion_pytorch_model.fp16-00001-of-00002.safetensors`` -> ``fp16``.
 _VARIANT = re.compile(r"[^.]+\.([^.]+?)(?:-\d+-of-\d+)?\.safetensors(?:\.index\.json)?")
@@ -56,12 +58,13 @@ def choose_files(paths: Iterable[str], parts: Collection[str] = MODELS) -> list[
     every = sorted(paths)
     top = [path for path in every if "/" not in path]
     chosen = [path for path in top if PurePosixPath(path).suffix in SAFE_SUFFIXES - {".safetensors"}]
+    chosen += [path for path in top if path == _DOMAIN]
     if _INDEX in top:
         for part in MODELS:
             found = _of_one_variant([path for path in every if _folder(path) == part])
             chosen += [path for path in found if part in parts or ".safetensors" not in path]
         return sorted(chosen + [path for path in every if _folder(path) in _SETTINGS and _is_safe(path)])
-    near = [path for path in every if path.count("/") <= _DEEPEST]
+    near = [path for path in every if path.count("/") <= _DEEPEST and path != _DOMAIN]
     checkpoints = [path for path in near if path.endswith(".safetensors")]
     return sorted(chosen + _newest(checkpoints or [path for path in near if path.endswith(".ckpt")]))
 
@@ -122,7 +125,7 @@ def fetch_weights(
 
     def choose(paths: list[str]) -> list[str]:
         chosen = choose_files(paths, parts)
-        if not any(path.endswith((".safetensors", ".ckpt")) for path in chosen):
+        if not any(path.endswith((".safetensors", ".ckpt")) and path != _DOMAIN for path in chosen):
             held = ", ".join(sorted(paths)[:8]) or "nothing"
             raise HubError(
                 f"{parse_name(name).name} holds no weights that can be read, but {held}; weights are a diffusers "

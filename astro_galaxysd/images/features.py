@@ -43,11 +43,13 @@ def write_features(table: Table, images: np.ndarray, path: Path) -> list[str]:
     arrays: dict[str, Any] = {}
     for name in table.colnames:
         values = table[name]
-        if name == _IMAGE or values.ndim != 1 or values.dtype.kind not in "biufUS":
+        kind = getattr(getattr(values, "dtype", None), "kind", "")  # sky positions and the like have none
+        if name == _IMAGE or kind not in {*"biufUS"} or values.ndim != 1:
             continue
         mask = np.ma.getmaskarray(np.ma.asarray(values))
         plain = np.asarray(np.ma.getdata(values))
-        arrays[name] = pa.array(plain.astype(str) if plain.dtype.kind in "US" else plain, mask=mask)
+        native = plain.astype(str) if kind in "US" else plain.astype(plain.dtype.newbyteorder("="))
+        arrays[name] = pa.array(native, mask=mask)
     stored = [{"bytes": encode_image(pixels, Encoding("PNG")), "path": None} for pixels in images]
     arrays[_IMAGE] = pa.array(stored, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     described = pa.table(arrays)

@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from astropy.table import Column, Table
+from astropy.table import Column, Table, vstack
 
-from astro_galaxysd import augment_table, generate, hookimpl, load_generator
+from astro_galaxysd import augment_table, augmentation_verdict, generate, hookimpl, load_generator, search, sweep
 from astro_galaxysd.diffusion.components import load_components, new_text_encoder
 from astro_galaxysd.diffusion.encode import apply_weights, encode_prompts, tokenise
 from astro_galaxysd.diffusion.generator import DiffusionGenerator
@@ -230,10 +230,10 @@ def test_references_that_nobody_asked_for_change_nothing(tiny_weights, galaxies,
 
 def test_what_is_told(generator, rows):
     batch = generator.generate(rows)
-    assert (batch.meta["masked_padding"], batch.meta["references"]) == (True, 9)
+    assert (batch.meta["masked_padding"], len(batch.meta["references"])) == (True, 40)
     table = generate(rows, generator=generator, progress=False)
     parameters = table.meta[RUN_RECORD]["parameters"]
-    assert (parameters["masked_padding"], parameters["references"]) == (True, 9)
+    assert (parameters["masked_padding"], parameters["references"]) == (True, batch.meta["references"])
     json.dumps(parameters)
 
 
@@ -299,9 +299,9 @@ def test_a_table_gives_its_own_real_rows(noisy, table, galaxies):
     found = augment_table(table, target="merger", n=3, weights=noisy, **QUIET)
     new = found[found["synthetic"]]
     parameters = found.meta[RUN_RECORD]["parameters"]
-    assert (parameters["masked_padding"], parameters["references"]) == (True, 5)
     own = load_generator(noisy, references=galaxies[[0, 1, 3, 5, 8]]).generate(new["prompt", "seed"])
     np.testing.assert_array_equal(new_images(found), own.images)
+    assert (parameters["masked_padding"], parameters["references"]) == (True, own.meta["references"])
 
 
 def test_rows_of_the_test_split_are_never_drawn_from(noisy, table):
@@ -318,7 +318,8 @@ def test_synthetic_rows_are_never_drawn_from(noisy, table):
     more = augment_table(table, target="merger", n=4, weights=noisy, **QUIET)
     again = augment_table(more, target="merger", n=4, weights=noisy, **QUIET | {"rng": 2})
     alone = augment_table(table, target="merger", n=4, weights=noisy, **QUIET | {"rng": 2})
-    assert again.meta[RUN_RECORD]["parameters"]["references"] == 5
+    told = [found.meta[RUN_RECORD]["parameters"]["references"] for found in (again, alone)]
+    assert told[0] == told[1]
     np.testing.assert_array_equal(new_images(again)[4:], new_images(alone))
 
 
@@ -341,7 +342,22 @@ def test_a_table_that_has_no_reference(noisy, table):
 def test_a_loaded_generator_has_its_own(noisy, table, galaxies):
     loaded = load_generator(noisy, references=galaxies[:2])
     found = augment_table(table, target="merger", n=2, generator=loaded, **QUIET)
-    assert found.meta[RUN_RECORD]["parameters"]["references"] == 2
+    assert found.meta[RUN_RECORD]["parameters"]["references"] == loaded.provenance["references"]
+    with pytest.raises(ConditionError, match="references= was given with a loaded generator, which has its own"):
+        generate(Table({"prompt": ["sdss, merger"]}), generator=loaded, references=galaxies, progress=False)
+
+
+@pytest.mark.parametrize("call", ["verdict", "search", "sweep"])
+def test_who_has_no_galaxies_to_begin_with_says_so(noisy, table, call):
+    calls = {
+        "verdict": lambda: augmentation_verdict(more, target="merger", weights=noisy),
+        "search": lambda: search(more, target="merger", labelled=more, weights=noisy),
+        "sweep": lambda: sweep(more, {"steps": [2]}, weights=noisy, n=16),
+    }
+    more = vstack([table] * 8)
+    more["id"] = [f"g{row}" for row in range(len(more))]
+    with pytest.raises(ConditionError, match="begin with real galaxies, and a .* has none to give them"):
+        calls[call]()
 
 
 # ---- the schedule
