@@ -236,7 +236,7 @@ def _reconstructed(
         return with_rebuilt_table(sets, real, given, images=images, id_column=id_column)
     from astro_galaxysd.diffusion.generator import weights_folder
     from astro_galaxysd.diffusion.roundtrip import through_autoencoder
-    from astro_galaxysd.drawing import weight_card
+    from astro_galaxysd.weightcards import weight_card
 
     folder = weights_folder(weight_card(given))
     return with_rebuilt(sets, through_autoencoder(folder, sets.held.images))

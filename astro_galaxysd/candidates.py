@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.augmentation.plan import PLAN
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.records import WeightCard
+from astro_galaxysd.weightcards import weight_card
 
 if TYPE_CHECKING:
     from astropy.table import Table

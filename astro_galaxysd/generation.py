@@ -14,7 +14,7 @@ from astro_galaxysd.conditions.columns import row_names
 from astro_galaxysd.conditions.prompts import prompt_weights
 from astro_galaxysd.conditions.seeds import RNG, row_seeds, run_seed
 from astro_galaxysd.conditions.table import read_conditions
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS, Drawing, warn_if_interrupted
+from astro_galaxysd.drawing import Drawing, warn_if_interrupted
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.provenance import (
     GENERATOR,
@@ -27,6 +27,7 @@ from astro_galaxysd.images.provenance import (
     WEIGHTS_REVISION,
     run_record,
 )
+from astro_galaxysd.weightcards import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -22,16 +22,13 @@ from astro_galaxysd.augmentation.survey_cutouts import check_match, find_survey_
 from astro_galaxysd.candidates import keep_surest, load_judge, usual_candidates
 from astro_galaxysd.conditions.seeds import RNG, stream
 from astro_galaxysd.drawing import (
-    DEFAULT_WEIGHTS,
     Drawing,
     InterruptedWarning,
     choose_generator,
     estimate,
     keep_drawn,
     load_generator,
-    reference_rows,
     warn_if_interrupted,
-    weight_card,
 )
 from astro_galaxysd.errors import OutputError
 from astro_galaxysd.generation import generate
@@ -39,11 +36,13 @@ from astro_galaxysd.images.provenance import GENERATOR, WEIGHTS, WEIGHTS_REVISIO
 from astro_galaxysd.images.storage import rehearse_writing, write_table
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.records import WeightCard
+from astro_galaxysd.references import reference_rows
 from astro_galaxysd.survey.bands import check_bands
 from astro_galaxysd.survey.card import Survey, read_survey
 from astro_galaxysd.survey.cells import holds_files
 from astro_galaxysd.survey.cutouts import read_cutouts
 from astro_galaxysd.surveying import check_domain, domain_of
+from astro_galaxysd.weightcards import DEFAULT_WEIGHTS, weight_card
 
 if TYPE_CHECKING:
     from pathlib import Path

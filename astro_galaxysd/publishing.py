@@ -25,7 +25,7 @@ import numpy as np
 from astro_galaxysd.conditions.columns import is_synthetic
 from astro_galaxysd.conditions.published import PUBLISHED_PROMPTS
 from astro_galaxysd.diffusion.components import is_weights_folder
-from astro_galaxysd.drawing import known_card, load_generator, of_one_size, weight_card
+from astro_galaxysd.drawing import load_generator
 from astro_galaxysd.errors import ConditionError, HubError, WeightsError
 from astro_galaxysd.hub.download import fetch_folder
 from astro_galaxysd.hub.listing import SAFE_SUFFIXES, TABLE_SUFFIXES
@@ -37,6 +37,8 @@ from astro_galaxysd.images.features import read_features, write_features
 from astro_galaxysd.images.provenance import PROMPT, RUN_RECORD, WEIGHTS, WEIGHTS_REVISION
 from astro_galaxysd.images.sheet import contact_sheet
 from astro_galaxysd.plugins.manager import get_registry
+from astro_galaxysd.references import of_one_size
+from astro_galaxysd.weightcards import known_card, weight_card
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -15,7 +15,6 @@ from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.diffuse import BASE_IDS
 from astro_galaxysd.diffusion.finetune import BASE
 from astro_galaxysd.diffusion.generator import weights_folder
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError
 from astro_galaxysd.evaluation.domain import measure_domain
 from astro_galaxysd.modelcard import CardFacts
@@ -24,6 +23,7 @@ from astro_galaxysd.promotion import measure_weights, promote
 from astro_galaxysd.survey.domain import Domain, read_domain
 from astro_galaxysd.training import HARDWARE, PathLike, fit_to, read_splits
 from astro_galaxysd.watching import FEWEST_ROWS, fitted_reader
+from astro_galaxysd.weightcards import weight_card
 
 if TYPE_CHECKING:
     from astro_galaxysd.learning.trainingset import TrainingSet

@@ -31,7 +31,6 @@ from astro_galaxysd.classification.ranking import Ranking
 from astro_galaxysd.classification.samples import Labelled, read_labelled, shortened
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS, pinned, refuse_references
 from astro_galaxysd.errors import ConditionError, UnknownNameError
 from astro_galaxysd.images.files import atomic_path, make_folder, rehearse_path
 from astro_galaxysd.images.provenance import json_ready, run_record
@@ -40,6 +39,7 @@ from astro_galaxysd.images.storage import write_table
 from astro_galaxysd.reporting.vetting import write_vetting_page
 from astro_galaxysd.seen import count_target, weights_content
 from astro_galaxysd.vetted import CANDIDATES, NAME, SEARCH, Vetted, read_vetted
+from astro_galaxysd.weightcards import DEFAULT_WEIGHTS, pinned, refuse_references
 
 if TYPE_CHECKING:
     from astropy.table import Table

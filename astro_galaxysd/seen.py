@@ -88,7 +88,7 @@ def weight_folders(weights: Iterable[tuple[str, str]]) -> dict[str, Path | None]
 def _folder_of(name: str, revision: str) -> Path | None:
     from astro_galaxysd.diffusion.components import folder_revision
     from astro_galaxysd.diffusion.generator import weights_folder
-    from astro_galaxysd.drawing import known_card
+    from astro_galaxysd.weightcards import known_card
 
     try:
         card = known_card(name)
@@ -160,7 +160,7 @@ def weights_content(weights: str | os.PathLike[str]) -> str:
     """Hash of what weights hold, as a folder trained on keeps its name; that of the card where they are no folder."""
     from astro_galaxysd.diffusion.components import folder_revision
     from astro_galaxysd.diffusion.generator import weights_folder
-    from astro_galaxysd.drawing import weight_card
+    from astro_galaxysd.weightcards import weight_card
 
     card = weight_card(weights)
     try:

@@ -17,7 +17,6 @@ import numpy as np
 
 from astro_galaxysd.conditions.columns import is_synthetic
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS, weight_card
 from astro_galaxysd.errors import ConditionError, ImageError, SurveyError, WeightsError
 from astro_galaxysd.images.stretch import LinearStretch, Stretch
 from astro_galaxysd.survey.card import Survey, check_bands, read_survey
@@ -27,6 +26,7 @@ from astro_galaxysd.survey.report import SurveyReport, by_name, first_scale, try
 from astro_galaxysd.survey.rows import SurveyRows
 from astro_galaxysd.survey.shown import show_rows
 from astro_galaxysd.survey.verdict import DomainReport, tell
+from astro_galaxysd.weightcards import DEFAULT_WEIGHTS, weight_card
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -23,7 +23,6 @@ from astro_galaxysd.conditions.columns import row_names
 from astro_galaxysd.conditions.prompts import prompt_from_tags, tags_from_fractions
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.table import choose_dialect
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS, refuse_references, weight_card
 from astro_galaxysd.errors import ConditionError, UnknownNameError
 from astro_galaxysd.evaluation.pareto import OBJECTIVES, pareto_front, sweep_table
 from astro_galaxysd.evaluation.sides import FEWEST
@@ -31,6 +30,7 @@ from astro_galaxysd.generation import generate
 from astro_galaxysd.images.files import atomic_path, rehearse_path
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.seen import weights_content
+from astro_galaxysd.weightcards import DEFAULT_WEIGHTS, refuse_references, weight_card
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -19,7 +19,6 @@ from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.diffusion.recipes import AutoencoderRecipe, DiffusionRecipe, FinetuneRecipe, RefineRecipe
 from astro_galaxysd.diffusion.reconstruct import AutoencoderRun
 from astro_galaxysd.diffusion.refine import RefineRun
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError, UnknownNameError
 from astro_galaxysd.evaluation.appearance import Appearance
 from astro_galaxysd.evaluation.domain import record_domain
@@ -33,6 +32,7 @@ from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.records import WeightCard
 from astro_galaxysd.survey.domain import read_domain
 from astro_galaxysd.watching import Watcher
+from astro_galaxysd.weightcards import weight_card
 
 if TYPE_CHECKING:
     from astro_galaxysd.learning.trainingset import TrainingSet

@@ -31,10 +31,10 @@ from astro_galaxysd.classification.study import Key, Scores, Setting, Study
 from astro_galaxysd.conditions.seeds import RNG, run_seed, stream
 from astro_galaxysd.conditions.selection import Selection
 from astro_galaxysd.conditions.tree import Answer
-from astro_galaxysd.drawing import DEFAULT_WEIGHTS, pinned, refuse_references
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.provenance import json_ready, run_record
 from astro_galaxysd.seen import count_rows, count_seen, count_target, judge_folders, weight_folders, weights_content
+from astro_galaxysd.weightcards import DEFAULT_WEIGHTS, pinned, refuse_references
 
 if TYPE_CHECKING:
     from astropy.table import Table

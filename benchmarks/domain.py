@@ -19,7 +19,6 @@ from scipy.ndimage import gaussian_filter
 
 from astro_galaxysd import Survey, read_table
 from astro_galaxysd.diffusion.generator import weights_folder
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.evaluation.distances import unit
 from astro_galaxysd.evaluation.domain import domain_numbers, measure_domain
 from astro_galaxysd.images.codec import fit_size, read_images
@@ -29,6 +28,7 @@ from astro_galaxysd.survey.sizes import DISPLAY_FRAME, place
 from astro_galaxysd.survey.suggest import suggest_stretch
 from astro_galaxysd.survey.verdict import DomainReport
 from astro_galaxysd.surveying import compare_rows
+from astro_galaxysd.weightcards import weight_card
 
 #: What SDSS training cutouts are, besides what is measured of them: FWHM of stars with the stretch undone, in pixels.
 FACTS = {"bands": ("i", "r", "g"), "survey": "sdss", "seeing": 3.5, "radius": DISPLAY_FRAME.radius}

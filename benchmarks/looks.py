@@ -20,12 +20,12 @@ import torch
 from astro_galaxysd import generate, read_table
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.diffusion.roundtrip import through_autoencoder
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.evaluation.appearance import WEIGHTS, Appearance
 from astro_galaxysd.evaluation.measures import measure_pixels
 from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.images.codec import read_images
 from astro_galaxysd.learning.views import pixels_of
+from astro_galaxysd.weightcards import weight_card
 
 BATCH = 64
 BANDS = (0.03, 0.08, 0.13, 0.18, 0.25)  # cycles a pixel

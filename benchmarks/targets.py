@@ -46,7 +46,6 @@ from astro_galaxysd.conditions.requests import answers_asked, read_requests
 from astro_galaxysd.conditions.tree import ANSWERS, QUESTIONS
 from astro_galaxysd.diffusion.components import folder_revision
 from astro_galaxysd.diffusion.generator import weights_folder
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.evaluation.asking import OVER_ALL
 from astro_galaxysd.evaluation.calibration import calibration_curve
 from astro_galaxysd.evaluation.consistency import ConsistencyEvaluator, fractions_asked, told_alike
@@ -59,6 +58,7 @@ from astro_galaxysd.evaluation.sides import read_side
 from astro_galaxysd.evaluation.votes import read_votes
 from astro_galaxysd.images.files import atomic_path, rehearse_path
 from astro_galaxysd.images.provenance import RUN_RECORD, WEIGHTS_REVISION, json_ready
+from astro_galaxysd.weightcards import weight_card
 
 LOT, SEED, DRAWING_SEED = 1400, 20261121, 1
 FEWEST, RARE = 20, 300

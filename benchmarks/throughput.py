@@ -81,7 +81,7 @@ def draw_with_pipeline(steps: int | None, per_call: int) -> Any:
     from astro_galaxysd import LappedAutoencoder  # noqa: F401  diffusers looks for it among what is imported
     from astro_galaxysd.diffusion.generator import weights_folder
     from astro_galaxysd.diffusion.sample import GUIDANCE_RESCALE, make_scheduler
-    from astro_galaxysd.drawing import weight_card
+    from astro_galaxysd.weightcards import weight_card
 
     diffusers_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
@@ -138,7 +138,7 @@ def cost(threads: int) -> dict[str, float]:
 
     from astro_galaxysd.diffusion.components import load_components
     from astro_galaxysd.diffusion.generator import weights_folder
-    from astro_galaxysd.drawing import weight_card
+    from astro_galaxysd.weightcards import weight_card
 
     torch.set_num_threads(threads)
     parts = load_components(weights_folder(weight_card("mini").location))
@@ -179,7 +179,7 @@ def measure(n: int = 16, steps: int | None = None, rounds: int = 3, threads: int
     """Seconds, memory and images of each way; cost of the model; medians over the rounds."""
     import numpy as np
 
-    from astro_galaxysd.drawing import weight_card
+    from astro_galaxysd.weightcards import weight_card
 
     threads = threads or cpus()
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}

@@ -51,7 +51,6 @@ from astro_galaxysd.conditions.tree import ANSWER_BY_KEY
 from astro_galaxysd.diffusion.captions import sampling_weights
 from astro_galaxysd.diffusion.components import folder_revision
 from astro_galaxysd.diffusion.generator import weights_folder
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import ConditionError, NoRealRowsError, WeightsError
 from astro_galaxysd.evaluation.memory import Memory
 from astro_galaxysd.evaluation.neighbours import directions
@@ -61,6 +60,7 @@ from astro_galaxysd.images.files import atomic_path, rehearse_path
 from astro_galaxysd.images.sheet import contact_sheet
 from astro_galaxysd.learning.recipes import load_preset
 from astro_galaxysd.seen import count_rows
+from astro_galaxysd.weightcards import weight_card
 
 PIECE, ON_SHEET, FEWEST = 40, 16, 8
 

@@ -14,11 +14,12 @@ from astro_galaxysd import augment_table, generate, hookimpl, load_generator
 from astro_galaxysd.diffusion import sample
 from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.sample import GUIDANCE_RESCALE, guide
-from astro_galaxysd.drawing import Drawing, estimate, weight_card
+from astro_galaxysd.drawing import Drawing, estimate
 from astro_galaxysd.errors import ConditionError, PluginError, PromptError, UnknownNameError, WeightsError
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.plugins.protocols import Generator
 from astro_galaxysd.records import WeightCard
+from astro_galaxysd.weightcards import weight_card
 
 TABLE = Table({"t06_odd_yes": [0.9, 0.1], "t08_merger": [0.8, 0.0], "t01_smooth": [0.7, 0.8]})
 

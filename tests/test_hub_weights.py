@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from astro_galaxysd import augment_table, generate, hookimpl, load_generator, plan_augmentation, read_table
 from astro_galaxysd.cli import main
-from astro_galaxysd.drawing import known_card, weight_card
 from astro_galaxysd.errors import DomainError, HubError, HubUnreachableError, HubWarning, UnknownNameError, WeightsError
 from astro_galaxysd.hub.names import is_commit
 from astro_galaxysd.images.provenance import RUN_RECORD
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.records import WeightCard
 from astro_galaxysd.seen import count_rows, count_seen, weight_folders, weights_of
+from astro_galaxysd.weightcards import known_card, weight_card
 
 ROWS = Table({"prompt": ["sdss, merger", "sdss, {ring galaxy:1.2}"], "seed": [7, 8]})
 TABLE = Table({"t06_odd_yes": [0.9, 0.1], "t08_merger": [0.8, 0.0], "t01_smooth": [0.7, 0.8]})
@@ -398,7 +398,7 @@ def test_a_run_is_of_one_commit(hub, tiny, tiny_weights):
 
 
 def test_what_means_the_same_at_any_time(hub, tiny, tiny_weights):
-    from astro_galaxysd.drawing import pinned
+    from astro_galaxysd.weightcards import pinned
 
     assert pinned("anna/tiny") == f"anna/tiny@{weight_card('anna/tiny').revision}"
     assert pinned(tiny_weights) == str(tiny_weights)

@@ -13,7 +13,6 @@ import pytest
 from astropy.table import Column, MaskedColumn, Table
 
 from astro_galaxysd import Survey, read_survey, read_table, surveying
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import (
     ConditionError,
     DomainError,
@@ -34,6 +33,7 @@ from astro_galaxysd.survey.rows import SurveyRows
 from astro_galaxysd.survey.sizes import DISPLAY_FRAME, FLUX_FRAME, Frame
 from astro_galaxysd.surveying import check_domain, domain_of, inspect_survey
 from astro_galaxysd.testing import example_batch
+from astro_galaxysd.weightcards import weight_card
 
 MINI = weight_card("mini")
 

@@ -22,7 +22,6 @@ from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.diffusion.components import load_autoencoder, load_components
 from astro_galaxysd.diffusion.data import read_training_set
 from astro_galaxysd.diffusion.pack import is_pack
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import TrainingError, UnknownNameError, WeightsError
 from astro_galaxysd.evaluation import domain as domain_records
 from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
@@ -31,6 +30,7 @@ from astro_galaxysd.evaluation.reading import ImageReader, judges_folder
 from astro_galaxysd.learning import runs
 from astro_galaxysd.learning.trainingids import trained_on, write_training_ids
 from astro_galaxysd.survey.domain import make_domain, read_domain
+from astro_galaxysd.weightcards import weight_card
 
 SIZES = {"batch_size": 2, "width": (16, 32), "text_width": 32, "text_layers": 1, "steps": 3, "precision": "fp32"}
 CODE = {"batch_size": 2, "steps": 2, "latent_channels": 4, "linear_steps": 10, "width": 8, "depth": 1}

@@ -57,8 +57,8 @@ def _write_cutouts(table: Table, survey: Survey | None, options: argparse.Namesp
 
 def _frame(weights: str, survey: Survey | None) -> Frame | bool:
     """How the weights draw galaxies; True: as those that ship, where they don't say."""
-    from astro_galaxysd.drawing import weight_card
     from astro_galaxysd.surveying import domain_of
+    from astro_galaxysd.weightcards import weight_card
 
     domain = domain_of(weight_card(weights))
     return True if domain is None else domain.frame(stretched=survey is not None and survey.stretch is not None)

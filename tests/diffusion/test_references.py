@@ -16,12 +16,12 @@ from astro_galaxysd.diffusion.encode import apply_weights, encode_prompts, token
 from astro_galaxysd.diffusion.generator import DiffusionGenerator
 from astro_galaxysd.diffusion.latents import latent_moments
 from astro_galaxysd.diffusion.sample import sample_latents, sample_rows
-from astro_galaxysd.drawing import reference_images
 from astro_galaxysd.errors import ConditionError, GalaxySDError, ImageError, WeightsError
 from astro_galaxysd.images.provenance import RUN_RECORD
 from astro_galaxysd.learning.views import pixels_of
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.records import WeightCard
+from astro_galaxysd.references import reference_images
 
 PROMPTS = ["sdss, merger", "sdss, {merger:1.3}, {ring galaxy:0.8}", "", "sdss, " + "ring, " * 30]
 QUICK = {"steps": 2, "guidance": 1.0}

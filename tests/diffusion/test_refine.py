@@ -22,7 +22,6 @@ from astro_galaxysd.diffusion.finetune import FinetuneRun
 from astro_galaxysd.diffusion.recipes import RefineRecipe
 from astro_galaxysd.diffusion.refine import RefineRun, drawn_latents
 from astro_galaxysd.diffusion.sample import MICRO_BATCH, decode_latents, decoded, sample_latents
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.errors import MissingDependencyError, TrainingError, UnknownNameError
 from astro_galaxysd.evaluation.appearance import Appearance
 from astro_galaxysd.evaluation.networks import build
@@ -30,6 +29,7 @@ from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.learning.recipes import make_recipe
 from astro_galaxysd.learning.trainingset import TrainingSet
 from astro_galaxysd.learning.views import pixels_of
+from astro_galaxysd.weightcards import weight_card
 
 SMALLEST = {"batch_size": 2, "drawing_steps": 2, "learning_steps": 1}
 QUICK = {"batch_size": 4, "steps": 2, "warmup": 0, "precision": "fp32", "drawing_steps": 3, "learning_steps": 2}

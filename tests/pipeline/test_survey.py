@@ -21,11 +21,11 @@ from astro_galaxysd import (
     read_table,
     to_hdus,
 )
-from astro_galaxysd.drawing import weight_card
 from astro_galaxysd.images.provenance import RUN_RECORD
 from astro_galaxysd.records import ImageBatch
 from astro_galaxysd.survey.example import PIXEL_SCALE, SEEING
 from astro_galaxysd.survey.rows import SurveyRows
+from astro_galaxysd.weightcards import weight_card
 
 SIDE = 128
 MINI = weight_card("mini")
