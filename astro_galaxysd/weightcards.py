@@ -127,7 +127,7 @@ def _recommended(folder: Path) -> dict[str, Any]:
         return {}
     types: dict[str, Any] = {
         "steps": int, "guidance": (int, float), "sampler": str, "turned": bool, "base": str, "image_size": int,
-        "masked_padding": bool, "references": bool, "licence": str,
+        "masked_padding": bool, "references": bool, "ema": bool, "licence": str,
     }  # fmt: skip
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

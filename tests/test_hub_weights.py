@@ -248,12 +248,17 @@ def test_parts_with_a_base(hub, tiny_weights, expected, tmp_path):
         # what the base has in their place is not looked at
         save_file({name: value * 0 for name, value in state.items()}, tmp_path / "zero.safetensors")
         base[path.relative_to(tiny_weights).as_posix()] = (tmp_path / "zero.safetensors").read_bytes()
-    hub.add("org/base", base)
+    pinned_base = hub.add("org/base", base)
     commit = hub.add("org/galaxies", files | told(base="hub:org/base", steps=2, guidance=1))
     batch = load_generator("org/galaxies").generate(ROWS)
     np.testing.assert_array_equal(batch.images, expected)
     assert (batch.meta["weights"], batch.meta["weights_revision"]) == ("org/galaxies", commit)
-    assert hub.asked("-10.safetensors") == []
+    assert batch.meta["base"] == f"org/base@{pinned_base}"
+    assert batch.meta["layout"].startswith(
+        "parts: ckpts/unet-20.safetensors, ckpts/text_encoder-20.safetensors (step 20)"
+    )
+    # neither another step nor what the base has in their place is fetched
+    assert hub.asked("-10.safetensors") == hub.asked("resolve/.*/unet/.*safetensors") == []
     without = hub.add("org/galaxies", told(steps=2))
     with pytest.raises(
         WeightsError, match="holds UNet and text encoder only; .* name it in the weights' card or in sa"

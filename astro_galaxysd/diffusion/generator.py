@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 __all__ = ["DiffusionGenerator", "weights_folder"]
+
+logger = logging.getLogger(__name__)
 
 _HUB = "hub:"
 _REFERENCE = 2  # tells the random number for a row's reference from others of its seed
@@ -120,6 +123,8 @@ class DiffusionGenerator:
                 "give references=, a table of real ones"
             )
         layout = inspect_layout(weights_folder(weights))
+        logger.info("weights %s: %s", weights.name, layout.told)
+        self._layout = "" if layout.kind == "diffusers" else layout.told
         base, self._base = self._find_base(layout)
         self.components: Components = load_layout(
             layout, base=base, base_revision=self._base if "@" in self._base else "", ema=weights.ema
@@ -173,6 +178,7 @@ class DiffusionGenerator:
             "steps": int(self.steps),
             "guidance": float(self.guidance),
             "turned": self.card.turned,
+            **({"layout": self._layout} if self._layout else {}),
             **({"base": self._base} if self._base else {}),
             **({"masked_padding": True} if self.card.masked_padding else {}),
             **({"references": _digest(self._references)} if self._references is not None else {}),
