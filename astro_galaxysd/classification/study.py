@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,9 +20,11 @@ from astro_galaxysd.classification.arms import ARMS, Arm, Rows, assemble, candid
 from astro_galaxysd.classification.classifiers import Scorer, told_apart
 from astro_galaxysd.classification.curves import best_threshold
 from astro_galaxysd.classification.drawn import as_rows
+from astro_galaxysd.classification.network import SIDE
 from astro_galaxysd.classification.store import Store
 from astro_galaxysd.classification.threads import side_by_side
 from astro_galaxysd.conditions.seeds import stream
+from astro_galaxysd.images.codec import fit_size
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -212,7 +215,13 @@ class Study:
                 of_class, others = self._best_first(key, real, of_class.take(few), others.take(few), seed)
             training = assemble(arm, real, of_class, others, key.ratio)
         score = self._learn_plainly(key, real, seed) if arm is ARMS["real"] else self._learn(arm, training, seed)
-        return score(self.rows.take(np.concatenate([self.parts["validation"], self.parts["test"]])))
+        return score(self._evaluated)
+
+    @cached_property
+    def _evaluated(self) -> Rows:
+        """Validation and test galaxies, as small as the network sees them: nobody else looks at their images."""
+        rows = self.rows.take(np.concatenate([self.parts["validation"], self.parts["test"]]))
+        return rows._replace(images=fit_size(rows.images, (SIDE, SIDE)))
 
     def _learn_plainly(self, key: Key, real: Rows, seed: int) -> Scorer:
         """From real galaxies alone; the last such classifier is remembered, as one arm chooses by it."""
