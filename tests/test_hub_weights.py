@@ -255,7 +255,7 @@ def test_parts_with_a_base(hub, tiny_weights, expected, tmp_path):
     assert (batch.meta["weights"], batch.meta["weights_revision"]) == ("org/galaxies", commit)
     assert batch.meta["base"] == f"org/base@{pinned_base}"
     assert batch.meta["layout"].startswith(
-        "parts: ckpts/unet-20.safetensors, ckpts/text_encoder-20.safetensors (step 20)"
+        "parts: ckpts/text_encoder-20.safetensors, ckpts/unet-20.safetensors (step 20)"
     )
     # neither another step nor what the base has in their place is fetched
     assert hub.asked("-10.safetensors") == hub.asked("resolve/.*/unet/.*safetensors") == []
