@@ -266,6 +266,30 @@ def test_parts_with_a_base(hub, tiny_weights, expected, tmp_path):
         load_generator(f"org/galaxies@{without}")
 
 
+@pytest.mark.slow
+def test_galaxysd_as_it_was_published(hub, tiny_weights, tmp_path):
+    """The card as it is, on a small model with the schedule of Stable Diffusion 1."""
+    base = files_of(tiny_weights)
+    place = "scheduler/scheduler_config.json"
+    schedule = json.loads(base[place]) | {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}
+    hub.add("stable-diffusion-v1-5/stable-diffusion-v1-5", base | {place: json.dumps(schedule).encode()})
+    files = {}
+    for part, path in (("unet", UNET), ("text_encoder", "text_encoder/model.safetensors")):
+        state = load_file(tiny_weights / path)
+        save_file({f"base:{name}": value for name, value in state.items()}, tmp_path / "part.safetensors")
+        files[f"{part}-10000.safetensors"] = (tmp_path / "part.safetensors").read_bytes()
+    commit = hub.add("CosmosDream/GalaxySD", files)
+    table = Table({"t06_odd_yes": [0.9, 0.9], "t08_merger": [0.8, 0.8]})
+    table["image"] = np.random.default_rng(0).integers(20, 90, (2, 424, 424, 3), np.uint8)
+    found = augment_table(table, target="merger", n=1, candidates=1, rng=1, weights="galaxysd", progress=False)
+    assert np.asarray(found["image"][2]).shape == (424, 424, 3)
+    record = found.meta[RUN_RECORD]["parameters"]
+    told = [record[name] for name in ("sampler", "steps", "guidance", "masked_padding", "weights", "weights_revision")]
+    assert told == ["euler-ancestral", 40, 6.5, True, "galaxysd", commit]
+    assert record["layout"].startswith("parts: ")
+    assert len(record["references"]) == 40
+
+
 class Payload:
     """Makes a folder when it is unpickled by the ordinary module."""
 

@@ -112,6 +112,8 @@ def test_xet_is_never_used(hub, folder, logged_in, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
     monkeypatch.setattr(huggingface_hub._commit_api, "_upload_xet_files", lambda **_: pytest.fail("Xet was used"))
     push_folder(folder, "anna/rings", message="Rings")
+    assert hub.asked("^PUT /storage/"), "large files went another way"
+    assert set(hub.files("anna/rings")) >= {file.path for file in list_push(folder)}
 
 
 # ---- refused before anything is asked
