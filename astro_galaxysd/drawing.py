@@ -34,12 +34,12 @@ __all__ = [
     "warn_if_interrupted",
 ]
 
-#: Rows between two steps of the progress bar; what an interrupt can cost. The micro-batch of our own generator.
+#: Rows between two steps of the progress bar, which an interrupt can cost, of generators that don't say `together`.
 _CHUNK = 8
 #: Rows that generators with a card's `gflop` draw at a time, padded where there are fewer.
 _TOGETHER = 8
-#: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/throughput.py.
-_EFFICIENCY = 0.24
+#: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/speed.py.
+_EFFICIENCY = 0.55
 
 
 class InterruptedWarning(UserWarning):
@@ -60,6 +60,9 @@ def load_generator(
     steps: int | None = None,
     guidance: float | None = None,
     references: Table | np.ndarray | None = None,
+    device: str | None = None,
+    precision: str = "auto",
+    compiled: bool = False,
 ) -> Generator:
     """Load a generator and its weights.
 
@@ -76,6 +79,12 @@ def load_generator(
     references : Table or ndarray of shape (N, H, W, 3), uint8, optional
         Real galaxies for weights that begin with them; of a table the column ``image`` of rows that are neither
         synthetic nor, by a column ``split``, of a test. Each row's seed says which one it begins with.
+    device : str, optional
+        As torch names it; by default a GPU where CUDA finds one, else the processor.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        ``"auto"``: fp32 on processors, bf16 or fp16 on GPUs.
+    compiled : bool
+        Whether torch compiles the network first, which takes a minute.
 
     Returns
     -------
@@ -91,7 +100,8 @@ def load_generator(
     HubError
         If they can't be fetched.
     ConditionError
-        If `steps` or `guidance` is out of range, or weights need references and there are none.
+        If `steps` or `guidance` is out of range, weights need references and there are none, or there is no such
+        device.
 
     Examples
     --------
@@ -102,14 +112,23 @@ def load_generator(
     ((1, 128, 128, 3), dtype('uint8'))
     """
     card = weight_card(weights)
-    return _load(card, generator or card.generator, steps, guidance, references)
+    asked = {"device": (device, None), "precision": (precision, "auto"), "compiled": (compiled, False)}
+    more = {name: value for name, (value, default) in asked.items() if value != default}
+    return _load(card, generator or card.generator, steps, guidance, references, **more)
 
 
 def _load(
-    card: WeightCard, generator: str, steps: int | None, guidance: float | None, references: Table | np.ndarray | None
+    card: WeightCard,
+    generator: str,
+    steps: int | None,
+    guidance: float | None,
+    references: Table | np.ndarray | None,
+    **more: Any,
 ) -> Generator:
-    options = {} if references is None else {"references": reference_images(references)}
-    loaded: Generator = get_registry().create("generator", generator, card, steps=steps, guidance=guidance, **options)
+    """A generator; plug-ins need to take only what was asked for."""
+    if references is not None:
+        more["references"] = reference_images(references)
+    loaded: Generator = get_registry().create("generator", generator, card, steps=steps, guidance=guidance, **more)
     return loaded
 
 
@@ -240,7 +259,7 @@ class Drawing:
         self.registry.before_generate(self.request)
         pieces: list[np.ndarray] = []
         total = len(self.conditions)
-        chunk = max(_CHUNK, self.request.batch_size or 0)
+        chunk = max(int(getattr(self.generator, "together", _CHUNK)), self.request.batch_size or 0)
         with tqdm(total=total, unit="galaxy", disable=not self.progress) as bar:
             try:
                 for start in range(0, total, chunk):

@@ -22,7 +22,7 @@ from astro_galaxysd.classification.curves import best_threshold
 from astro_galaxysd.classification.drawn import as_rows
 from astro_galaxysd.classification.network import SIDE
 from astro_galaxysd.classification.store import Store
-from astro_galaxysd.classification.threads import side_by_side
+from astro_galaxysd.learning.threads import side_by_side
 from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.images.codec import fit_size
 

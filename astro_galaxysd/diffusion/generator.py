@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from astro_galaxysd.diffusion.components import Components
-from astro_galaxysd.diffusion.encode import check_prompts
+from astro_galaxysd.diffusion.encode import PromptStates, check_prompts
 from astro_galaxysd.diffusion.layouts import Layout, inspect_layout
+from astro_galaxysd.diffusion.placement import is_small, micro_batch, place
 from astro_galaxysd.diffusion.released import load_layout
 from astro_galaxysd.diffusion.sample import SAMPLERS, sample_rows
 from astro_galaxysd.errors import ConditionError, UnknownNameError, WeightsError
@@ -79,11 +81,15 @@ class DiffusionGenerator:
         ``"dpm++"`` or ``"euler-ancestral"``; the card's unless given.
     references : ndarray, shape (N, H, W, 3), uint8, optional
         Real galaxies for weights whose card asks for them; each row begins with the one that its seed chooses.
+    device, precision, compiled
+        As `astro_galaxysd.diffusion.placement.place`.
 
     Raises
     ------
     ConditionError
-        If `steps` or `guidance` is out of range, or references are asked for and not given.
+        If `steps` or `guidance` is out of range, references are asked for and not given, or there is no such device.
+    UnknownNameError
+        For a sampler or a precision that is not known.
     WeightsError
         If the folder can't be loaded, or its schedule is another than the card says, or its autoencoder makes no
         images of the card's size.
@@ -104,6 +110,9 @@ class DiffusionGenerator:
         guidance: float | None = None,
         sampler: str | None = None,
         references: np.ndarray | None = None,
+        device: str | None = None,
+        precision: str = "auto",
+        compiled: bool = False,
     ) -> None:
         self.card = weights
         self.steps = weights.steps if steps is None else steps
@@ -133,6 +142,10 @@ class DiffusionGenerator:
         self._check_size()
         size = self.image_size
         self._references = fit_size(references, (size, size)) if weights.references and references is not None else None
+        self._device = place(self.components, device, precision, compiled)
+        self._states = PromptStates(
+            self.components.text_encoder, self.components.tokenizer, masked_padding=weights.masked_padding
+        )
 
     def _find_base(self, layout: Layout) -> tuple[Path | None, str]:
         """Folder of what the files lack, and what is told of it; of the Hub no weights are fetched that they have."""
@@ -167,6 +180,14 @@ class DiffusionGenerator:
         return self.card.image_size or self.components.image_size
 
     @property
+    def together(self) -> int:
+        """Rows to ask for at a time, so that nothing of the processor is idle for long."""
+        rows = micro_batch(self.components)
+        if not is_small(self.components):
+            return rows
+        return 4 * rows * (torch.get_num_threads() if self.components.unet.device.type == "cpu" else 1)
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What holds for every image this generator draws; JSON-ready."""
         return {
@@ -178,6 +199,7 @@ class DiffusionGenerator:
             "steps": int(self.steps),
             "guidance": float(self.guidance),
             "turned": self.card.turned,
+            "device": self._device,
             **({"layout": self._layout} if self._layout else {}),
             **({"base": self._base} if self._base else {}),
             **({"masked_padding": True} if self.card.masked_padding else {}),
@@ -197,7 +219,7 @@ class DiffusionGenerator:
         conditions : Table
             With columns ``prompt`` (str) and ``seed`` (int, 0 or more).
         batch_size : int, optional
-            Without effect on this generator, whose networks always see micro-batches of eight.
+            Without effect on this generator, whose networks always see micro-batches of one size.
 
         Returns
         -------
@@ -223,8 +245,8 @@ class DiffusionGenerator:
         seeds = [int(seed) for seed in conditions["seed"]]
         images = sample_rows(
             self.components, prompts, seeds, steps=int(self.steps), guidance=float(self.guidance),
-            sampler=self.sampler, turn=self.card.turned, masked_padding=self.card.masked_padding,
-            image_size=self.image_size, references=self._begin_with(seeds),
+            sampler=self.sampler, turn=self.card.turned,
+            image_size=self.image_size, references=self._begin_with(seeds), states=self._states,
         )  # fmt: skip
         ids = conditions["row_id"] if "row_id" in conditions.colnames else range(len(conditions))
         return ImageBatch(images, conditions, np.array([str(i) for i in ids]), self.provenance)

@@ -10,7 +10,8 @@ import torch
 
 from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.latents import latent_moments
-from astro_galaxysd.diffusion.sample import MICRO_BATCH, decode_latents
+from astro_galaxysd.diffusion.placement import micro_batch
+from astro_galaxysd.diffusion.sample import decode_latents
 from astro_galaxysd.errors import ImageError
 from astro_galaxysd.learning.views import pixels_of
 
@@ -48,8 +49,9 @@ def through_autoencoder(folder: str | os.PathLike[str], images: np.ndarray) -> n
             f"{side}x{side}; bring them to that size with astro_galaxysd.images.codec.fit_size"
         )
     pieces = []
-    for start in range(0, len(images), MICRO_BATCH):
-        pixels = pixels_of(images[start : start + MICRO_BATCH], components.unet.device)
+    together = micro_batch(components)
+    for start in range(0, len(images), together):
+        pixels = pixels_of(images[start : start + together], components.unet.device)
         latents, _ = latent_moments(components.vae, pixels)
         pieces.append(decode_latents(components, latents))
     return np.concatenate(pieces)

@@ -1,8 +1,10 @@
 """Sampling: prompt states and seeds in, latents out, images at the end.
 
-A row's bits depend on its prompt and seed alone: its noise is drawn on the CPU from its own generator, the networks
-run in micro-batches of `MICRO_BATCH` rows that are padded to full length, and without oneDNN, whose sums depend on
-the number of threads. Guidance: out = u + g (c - u), its contrast partly restored to that of c (Lin et al. 2023).
+A row's bits depend on its prompt and seed alone: its noise is drawn on the CPU from its own generator, and the networks
+run in micro-batches that are padded to full length. Sums of oneDNN depend on the number of threads. So on processors
+each micro-batch of a small network has one thread, several of them side by side; a large network, of which one alone
+fills processor and memory, gets all threads, and works without oneDNN. Guidance: out = u + g (c - u), its contrast
+partly restored to that of c (Lin et al. 2023).
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from astro_galaxysd.diffusion.encode import encode_prompts
+from astro_galaxysd.diffusion.encode import PromptStates
 from astro_galaxysd.diffusion.latents import latent_moments
+from astro_galaxysd.diffusion.placement import is_small, micro_batch
 from astro_galaxysd.errors import UnknownNameError
+from astro_galaxysd.learning.threads import side_by_side
 from astro_galaxysd.learning.views import dihedral, pixels_of
 
 if TYPE_CHECKING:
     from astro_galaxysd.diffusion.components import Components
 
 __all__ = [
-    "MICRO_BATCH",
     "SAMPLERS",
     "decode_latents",
     "decoded",
@@ -35,8 +38,6 @@ __all__ = [
     "turned",
 ]
 
-#: Rows a network call always has.
-MICRO_BATCH = 8
 #: Samplers by the name users ask for, and the diffusers class of each.
 SAMPLERS = {"dpm++": "DPMSolverMultistepScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}
 #: Share of the contrast restored after guidance (Lin et al. 2023, section 3.4).
@@ -89,9 +90,9 @@ def guide(
     return guided * (rescale * ratio + 1 - rescale)
 
 
-def _padded(rows: torch.Tensor) -> torch.Tensor:
+def _padded(rows: torch.Tensor, size: int) -> torch.Tensor:
     """Repeat the last row up to the micro-batch."""
-    missing = MICRO_BATCH - len(rows)
+    missing = size - len(rows)
     return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
 
@@ -106,13 +107,15 @@ def sample_latents(
     masked_padding: bool = False,
     image_size: int | None = None,
     references: np.ndarray | None = None,
+    states: PromptStates | None = None,
 ) -> torch.Tensor:
-    """Latents of at most `MICRO_BATCH` rows.
+    """Latents of one micro-batch.
 
     Parameters
     ----------
     components : Components
-    prompts : sequence of str, length n <= MICRO_BATCH
+    prompts : sequence of str, length n
+        At most `astro_galaxysd.diffusion.placement.micro_batch`.
     seeds : sequence of int, length n
     steps : int
     guidance : float
@@ -125,38 +128,39 @@ def sample_latents(
     references : ndarray, shape (n, S, S, 3), uint8, optional
         Images of that side to begin with, in place of noise alone: image to image with strength 1. On a schedule that
         does not end in pure noise they give the images their brightness.
+    states : PromptStates, optional
+        What knows prompts from earlier calls, in place of `masked_padding`.
 
     Returns
     -------
     Tensor, shape (n, C, h, w), float32
     """
-    unet, n = components.unet, len(prompts)
+    unet, n, together = components.unet, len(prompts), micro_batch(components)
+    states = states or PromptStates(components.text_encoder, components.tokenizer, masked_padding=masked_padding)
     device = unet.device
     side = unet.config.sample_size
     if image_size is not None:
         side = image_size * side // components.image_size
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    generators += [torch.Generator().manual_seed(0) for _ in range(MICRO_BATCH - n)]
+    generators += [torch.Generator().manual_seed(0) for _ in range(together - n)]
     shape = (unet.config.in_channels, side, side)
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-    texts = [*prompts, *[prompts[-1]] * (MICRO_BATCH - n)]
-    conditional, empty = (
-        encode_prompts(components.text_encoder, components.tokenizer, some, masked_padding=masked_padding)
-        for some in (texts, [""] * MICRO_BATCH)
-    )
+    conditional = _padded(states(prompts), together).to(unet.dtype)
+    empty = states([""]).expand_as(conditional).to(unet.dtype) if guidance != 1.0 else None
     scheduler = make_scheduler(components.scheduler, sampler, steps)
     if references is None:
         latents = (noise * scheduler.init_noise_sigma).to(device)
     else:
-        begun, _ = latent_moments(components.vae, _padded(pixels_of(references)).to(device))
-        latents = scheduler.add_noise(begun, noise.to(device), scheduler.timesteps[:1].expand(MICRO_BATCH))
+        begun, _ = latent_moments(components.vae, _padded(pixels_of(references), together).to(device))
+        latents = scheduler.add_noise(begun, noise.to(device), scheduler.timesteps[:1].expand(together))
     # the remedy belongs to schedules that end in pure noise; others are sampled as they were published
     rescale = GUIDANCE_RESCALE if components.scheduler.get("rescale_betas_zero_snr") else 0.0
     for time in scheduler.timesteps:
-        scaled = scheduler.scale_model_input(latents, time)
-        predicted = unet(scaled, time, conditional, return_dict=False)[0]
-        if guidance != 1.0:
-            predicted = guide(predicted, unet(scaled, time, empty, return_dict=False)[0], guidance, rescale)
+        scaled = scheduler.scale_model_input(latents, time).to(unet.dtype)
+        predicted = unet(scaled, time, conditional, return_dict=False)[0].float()
+        if empty is not None:
+            unconditional = unet(scaled, time, empty, return_dict=False)[0].float()
+            predicted = guide(predicted, unconditional, guidance, rescale)
         latents = scheduler.step(predicted, time, latents, generator=generators, return_dict=False)[0]
     drawn: torch.Tensor = latents[:n]
     return drawn
@@ -171,8 +175,8 @@ def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def decode_latents(components: Components, latents: torch.Tensor) -> np.ndarray:
-    """Images of at most `MICRO_BATCH` latents, shape (n, H, W, 3), uint8."""
-    pixels = decoded(components.vae, _padded(latents))[: len(latents)]
+    """Images of the latents of one micro-batch, shape (n, H, W, 3), uint8."""
+    pixels = decoded(components.vae, _padded(latents, micro_batch(components)))[: len(latents)]
     grey = (pixels * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     return np.asarray(grey.permute(0, 2, 3, 1).cpu())
 
@@ -216,12 +220,13 @@ def sample_rows(
     masked_padding: bool = False,
     image_size: int | None = None,
     references: np.ndarray | None = None,
+    states: PromptStates | None = None,
 ) -> np.ndarray:
     """Images of any number of rows, micro-batch by micro-batch.
 
     Parameters
     ----------
-    components, prompts, seeds, steps, guidance, sampler, masked_padding, image_size, references
+    components, prompts, seeds, steps, guidance, sampler, masked_padding, image_size, references, states
         As `sample_latents`.
     turn : bool
         Whether each image gets the form that `turned` gives it.
@@ -230,15 +235,23 @@ def sample_rows(
     -------
     ndarray, shape (N, H, W, 3), uint8
     """
-    images = []
-    with torch.inference_mode(), _without_onednn():
-        for start in range(0, len(prompts), MICRO_BATCH):
-            rows = slice(start, start + MICRO_BATCH)
+    known = states or PromptStates(components.text_encoder, components.tokenizer, masked_padding=masked_padding)
+    together = micro_batch(components)
+
+    def images_from(start: int) -> np.ndarray:
+        rows = slice(start, start + together)
+        with torch.inference_mode():
             latents = sample_latents(
                 components, prompts[rows], seeds[rows], steps=steps, guidance=guidance, sampler=sampler,
-                masked_padding=masked_padding, image_size=image_size,
-                references=None if references is None else references[rows],
+                image_size=image_size, references=None if references is None else references[rows], states=known,
             )  # fmt: skip
-            images.append(decode_latents(components, latents))
+            return decode_latents(components, latents)
+
+    starts = range(0, len(prompts), together)
+    if components.unet.device.type == "cpu" and is_small(components):
+        images = list(side_by_side(images_from, starts))
+    else:
+        with _without_onednn():
+            images = [images_from(start) for start in starts]
     drawn = np.concatenate(images)
     return turned(drawn, seeds) if turn else drawn

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from astro_galaxysd.diffusion.components import SCHEDULER, load_components
-from astro_galaxysd.diffusion.sample import MICRO_BATCH, SAMPLERS, guide, make_scheduler, sample_rows, turned
+from astro_galaxysd.diffusion.placement import MICRO_BATCH
+from astro_galaxysd.diffusion.sample import SAMPLERS, guide, make_scheduler, sample_rows, turned
 from astro_galaxysd.errors import UnknownNameError
 
 PROMPTS = ["sdss, spiral galaxy", "sdss, {merger:1.3}", "sdss, smooth"] * 4

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from astro_galaxysd.classification.network import NetworkClassifier
-from astro_galaxysd.classification.threads import side_by_side
+from astro_galaxysd.learning.threads import side_by_side
 
 
 @pytest.fixture
