@@ -6,7 +6,10 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,22 +219,39 @@ class Drawing:
         self.registry = get_registry()
         self.found: Registered | None = None
         self.shared: dict[str, Any] = {}
+        #: What loads the same generator elsewhere; empty for one that was given.
+        self.settings: dict[str, Any] = {}
         if generator is None or isinstance(generator, str):
             card = weights if isinstance(weights, WeightCard) else weight_card(weights)
             name = generator or choose_generator(conditions, card)
             self.found = self.registry.find("generator", name)
             self.generator = _load(card, name, steps, guidance, references)
             self.shared = {WEIGHTS: card.name, WEIGHTS_REVISION: card.revision}
+            self.settings = {
+                "generator": name, "weights": card, "steps": steps, "guidance": guidance, "batch_size": batch_size,
+                "references": references,
+            }  # fmt: skip
         else:
             _check_loaded(generator, steps, guidance, references)
             self.generator, name = generator, type(generator).__name__
         self.shared[GENERATOR] = name
         of = self.shared.get(WEIGHTS, "")
         self.request = GenerationRequest(conditions, name, of, steps, guidance, batch_size)
+        self.check(conditions)
+
+    def check(self, conditions: Table) -> None:
+        """Raise what the generator has against the prompts of rows, if it can tell before it draws."""
         check = getattr(self.generator, "check", None)
         if check is not None:
             with self._guard("check"):
                 check([str(prompt) for prompt in conditions[PROMPT]])
+
+    def of(self, conditions: Table) -> Drawing:
+        """The same for other rows, which have been checked, with the generator that is loaded."""
+        other = copy(self)
+        other.conditions, other.request = conditions, replace(self.request, conditions=conditions)
+        other.shared = dict(self.shared)
+        return other
 
     def _guard(self, stage: str) -> AbstractContextManager[None]:
         """What a plug-in's generator raises is named and reported; a caller's own object is the caller's business."""
@@ -256,18 +276,13 @@ class Drawing:
         """
         from tqdm import tqdm
 
-        self.registry.before_generate(self.request)
         pieces: list[np.ndarray] = []
         total = len(self.conditions)
-        chunk = max(int(getattr(self.generator, "together", _CHUNK)), self.request.batch_size or 0)
         with tqdm(total=total, unit="galaxy", disable=not self.progress) as bar:
             try:
-                for start in range(0, total, chunk):
-                    batch = self._draw(start, min(start + chunk, total), pieces)
-                    pieces.append(batch.images)
-                    self.shared |= batch.meta
-                    bar.update(len(batch))
-                    self.registry.after_generate(self.request, batch)
+                for images in self.pieces():
+                    pieces.append(images)
+                    bar.update(len(images))
             except KeyboardInterrupt:
                 if not pieces:
                     raise
@@ -275,14 +290,37 @@ class Drawing:
                 if pieces:
                     keep_drawn(error, np.concatenate(pieces), total)
                 raise
-        return np.concatenate(pieces), {WEIGHTS: "", WEIGHTS_REVISION: ""} | self.shared
+        return np.concatenate(pieces), self.told
 
-    def _draw(self, start: int, stop: int, before: list[np.ndarray]) -> ImageBatch:
+    @property
+    def told(self) -> dict[str, Any]:
+        """What holds for all rows, as far as the generator has told it: with the first piece it has."""
+        return {WEIGHTS: "", WEIGHTS_REVISION: ""} | self.shared
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Images of the rows in order, each piece of shape (n, H, W, 3), uint8.
+
+        Raises
+        ------
+        PluginError
+            As `run`.
+        """
+        self.registry.before_generate(self.request)
+        total, shape = len(self.conditions), None
+        chunk = max(int(getattr(self.generator, "together", _CHUNK)), self.request.batch_size or 0)
+        for start in range(0, total, chunk):
+            batch = self._draw(start, min(start + chunk, total), shape)
+            shape = batch.images.shape[1:]
+            self.shared |= batch.meta
+            yield batch.images
+            self.registry.after_generate(self.request, batch)
+
+    def _draw(self, start: int, stop: int, shape: tuple[int, ...] | None) -> ImageBatch:
         # A copy, because a slice of a Table shares its values and a generator might change them.
         rows = self.conditions[start:stop].copy()
         with self._guard("generate"):
             batch = self.generator.generate(rows, batch_size=self.request.batch_size)
-            _check_batch(batch, stop - start, self.request.generator, before[0].shape[1:] if before else None)
+            _check_batch(batch, stop - start, self.request.generator, shape)
         return batch
 
 

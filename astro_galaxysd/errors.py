@@ -84,6 +84,10 @@ class RowsLeftOutWarning(UserWarning):
     """Rows whose cutouts can't be read were left out of the work; the table keeps them."""
 
 
+class VersionsWarning(UserWarning):
+    """A run goes on with other versions of the software than it began with; single pixels may differ by a grey level."""
+
+
 class WeightsError(GalaxySDError, RuntimeError):
     """Model files that are missing, damaged or do not belong together."""
 

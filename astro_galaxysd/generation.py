@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from astro_galaxysd.plugins.protocols import Generator
 
-__all__ = ["generate"]
+__all__ = ["add_provenance", "check_seeds", "generate", "with_prompts"]
 
 
 def generate(
@@ -93,16 +93,13 @@ def generate(
     >>> drawn["image"].shape
     (1, 128, 128, 3)
     """
+    from astropy.table import Column
+
     if not len(conditions):
         raise ConditionError("conditions have no row; give at least one")
-    check_columns(conditions)
-    known = read_conditions(conditions, schema=schema, labels=labels, label_column=label_column)
-    planned = conditions.copy(copy_data=False)
-    planned[PROMPT] = np.array(known.prompts, dtype=str)
-    planned[PROMPT_WEIGHTS] = np.array([json.dumps(prompt_weights(prompt)) for prompt in known.prompts], dtype=str)
-    parameters: dict[str, Any] = {"conditions": known.source}
+    planned, parameters = with_prompts(conditions, schema=schema, labels=labels, label_column=label_column)
     if rng is None and SEED in conditions.colnames:
-        _check_seeds(conditions)
+        check_seeds(conditions)
     else:
         parameters["run_seed"] = run_seed(rng)
         planned[SEED] = row_seeds(parameters["run_seed"], row_names(conditions, id_column))
@@ -112,28 +109,48 @@ def generate(
     )  # fmt: skip
     images, shared = drawing.run()
     record = run_record(**parameters, **shared, planned=len(conditions), finished=len(images))
-    result = _with_provenance(planned[: len(images)].copy(), images, shared, record)
+    result = planned[: len(images)].copy()
+    result["image"] = Column(images)
+    add_provenance(result, shared)
+    result.meta[RUN_RECORD] = record
     warn_if_interrupted(len(images), len(conditions))
     return result
 
 
-def _check_seeds(conditions: Table) -> None:
+def with_prompts(
+    conditions: Table, *, schema: str | None, labels: Mapping[str, str] | None, label_column: str | None
+) -> tuple[Table, dict[str, Any]]:
+    """Rows with their prompt and its weights, and what the prompts were read from, for the run record.
+
+    Raises
+    ------
+    ConditionError, PromptError, UnknownNameError
+        As `generate`.
+    """
+    check_columns(conditions)
+    known = read_conditions(conditions, schema=schema, labels=labels, label_column=label_column)
+    planned = conditions.copy(copy_data=False)
+    planned[PROMPT] = np.array(known.prompts, dtype=str)
+    planned[PROMPT_WEIGHTS] = np.array([json.dumps(prompt_weights(prompt)) for prompt in known.prompts], dtype=str)
+    return planned, {"conditions": known.source}
+
+
+def check_seeds(conditions: Table, first: int = 0) -> None:
+    """Raise `ConditionError` for a seed that is none; messages count rows from `first`."""
     seeds = np.ma.asarray(conditions[SEED])
     bad = np.flatnonzero(np.ma.getmaskarray(seeds) | (np.ma.getdata(seeds) < 0))
     if len(bad):
         raise ConditionError(
-            f"column {SEED!r}, row {bad[0]}: {seeds[bad[0]]} is no seed, which is a whole number from 0 on; "
+            f"column {SEED!r}, row {first + bad[0]}: {seeds[bad[0]]} is no seed, which is a whole number from 0 on; "
             "pass rng= to give every row a new one"
         )
 
 
-def _with_provenance(rows: Table, images: np.ndarray, shared: Mapping[str, Any], record: dict[str, Any]) -> Table:
+def add_provenance(rows: Table, shared: Mapping[str, Any]) -> None:
+    """Add the columns that say that rows were drawn, and with what, in place."""
     from astropy.table import Column, MaskedColumn
 
-    rows["image"] = Column(images)
     rows[SYNTHETIC] = np.ones(len(rows), dtype=bool)
     for name in (GENERATOR, WEIGHTS, WEIGHTS_REVISION):
         known = str(shared[name])
         rows[name] = Column([known] * len(rows)) if known else MaskedColumn([""] * len(rows), mask=True)
-    rows.meta[RUN_RECORD] = record
-    return rows

@@ -1,0 +1,347 @@
+"""Galaxies by the million: conditions in, a folder of shards out, which an interruption or a kill doesn't hurt.
+
+``generate_to`` = the conditions, stretch by stretch -> prompts and seeds, checked and hashed -> a manifest, or the one
+that is there -> what it lacks is drawn, here or by workers of Dask (`astro_galaxysd.workers`) -> each shard is written
+under a temporary name, gets its final one, and then its line in the manifest. A row's pixels follow from its prompt and
+seed, so it does not matter who draws which shard, when, or how often.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astro_galaxysd.conditions.columns import find_id_column, row_names
+from astro_galaxysd.conditions.seeds import RNG, refuse_duplicates, row_seeds, run_seed
+from astro_galaxysd.drawing import Drawing, warn_if_interrupted
+from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError, VersionsWarning
+from astro_galaxysd.generation import check_seeds, with_prompts
+from astro_galaxysd.images.manifest import Manifest, Shard, only_writer, read_manifest
+from astro_galaxysd.images.provenance import SEED, json_ready, run_record
+from astro_galaxysd.images.shardfiles import SHARD_KINDS, lost_columns
+from astro_galaxysd.images.streaming import read_pieces
+from astro_galaxysd.weightcards import DEFAULT_WEIGHTS
+from astro_galaxysd.workers import Task, draw_here, draw_on
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from astro_galaxysd.plugins.protocols import Generator
+
+__all__ = ["Written", "generate_to"]
+
+_IMAGE = "image"
+#: Rows of a shard: 25 MB of galaxies of 128 pixels, two minutes of drawing on two cores.
+SHARD_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a folder of shards holds after a call.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : int
+        Rows that are there.
+    planned : int
+        Rows that were asked for; more than `rows` only after an interrupt.
+    drawn : int
+        Rows that this call drew.
+    repaired : tuple of str
+        Files that were there and had been damaged, and were drawn again.
+    """
+
+    folder: Path
+    rows: int
+    planned: int
+    drawn: int
+    repaired: tuple[str, ...] = ()
+
+
+def generate_to(
+    dest: str | os.PathLike[str],
+    conditions: Table | str | os.PathLike[str],
+    *,
+    rng: RNG = None,
+    format: str = "parquet",
+    shard_rows: int = SHARD_ROWS,
+    client: Any = None,
+    verify: bool = False,
+    batch_size: int | None = None,
+    weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
+    generator: str | Generator | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    references: Table | np.ndarray | None = None,
+    schema: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    label_column: str | None = None,
+    id_column: str | None = None,
+    progress: bool = True,
+) -> Written:
+    """Draw one image for every row of a table of any length, into a folder of shards.
+
+    The same call goes on where an earlier one ended, however that ended. Rows are those of `generate`, bit by bit,
+    whatever the batch size, the number of workers, and how often the drawing was interrupted.
+
+    Parameters
+    ----------
+    dest : path-like
+        The folder; made where it is missing. ``shard-00000.parquet`` ... and ``_manifest.json``.
+    conditions : Table or path-like
+        As `generate`; a file or folder is read piece by piece, so that memory does not grow with its length.
+    rng : None, int, SeedSequence or Generator
+        As `generate`. None goes on with the seed of the run that is there.
+    format : {"parquet", "fits"}
+        Parquet with an image feature, which pandas and `datasets` read; FITS with a table and one image HDU a row.
+    shard_rows : int
+        Rows of a file, and the most that a kill costs each worker.
+    client : dask.distributed.Client, optional
+        Its workers draw; they must see the same folder and weights.
+    verify : bool
+        Whether files that are there are compared with their hashes, and damaged ones drawn again.
+    batch_size, weights, generator, steps, guidance, references
+        As `generate`; for a `client`, the generator's name only.
+    schema, labels, label_column, id_column
+        As `generate`.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    Written
+        After an interrupt it has fewer rows than were asked for.
+
+    Raises
+    ------
+    ConditionError, PromptError, UnknownNameError, WeightsError
+        Before anything is drawn, of any row.
+    OutputExistsError
+        If the folder holds something else, or rows that were drawn from other conditions or in another way.
+    OutputError
+        If a column can't be kept, another process writes there, or the system refuses: what is finished stays, and the
+        same call goes on.
+    PluginError
+        If a plug-in's generator fails.
+    MissingDependencyError
+        For a `client` without dask.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astropy.table import Table
+    >>> conditions = Table({"id": [1, 2, 3], "prompt": ["sdss, merger"] * 3})
+    >>> written = generate_to(tempfile.mkdtemp(), conditions, rng=1, steps=2, shard_rows=2, progress=False)
+    >>> written.rows, sorted(path.name for path in written.folder.glob("shard*"))
+    (3, ['shard-00000.parquet', 'shard-00001.parquet'])
+    """
+    _check(format, shard_rows, client, generator)
+    folder = Path(dest).expanduser().absolute()
+    rows = _Conditions(conditions, shard_rows, schema, labels, label_column, id_column)
+    with only_writer(folder):
+        before = read_manifest(folder)
+        rows.choose_seed(rng, None if before is None else before.run["parameters"].get("run_seed"))
+        drawing = Drawing(
+            next(rows.stretches())[1], generator, weights=weights, steps=steps, guidance=guidance,
+            batch_size=batch_size, references=references, progress=False,
+        )  # fmt: skip
+        manifest = _planned(folder, format, rows, drawing)
+        if before is not None:
+            manifest = _continued(manifest, before)
+        return _drawn(manifest, rows, drawing, client=client, verify=verify, progress=progress)
+
+
+def _check(format: str, shard_rows: int, client: Any, generator: Any) -> None:
+    if format not in SHARD_KINDS:
+        raise ConditionError(f"format = {format!r}; choose one of {', '.join(SHARD_KINDS)}")
+    if not isinstance(shard_rows, (int, np.integer)) or shard_rows < 1:
+        raise ConditionError(f"shard_rows = {shard_rows!r}: give a whole number of at least 1")
+    if client is not None and not (generator is None or isinstance(generator, str)):
+        raise ConditionError(
+            "generator= is a loaded generator, which can't travel to the workers of client=; give its name and weights="
+        )
+
+
+class _Conditions:
+    """The rows of a run, stretch by stretch, as often as they are asked for."""
+
+    def __init__(
+        self,
+        source: Table | str | os.PathLike[str],
+        shard_rows: int,
+        schema: str | None,
+        labels: Mapping[str, str] | None,
+        label_column: str | None,
+        id_column: str | None,
+    ) -> None:
+        self._source, self._shard_rows, self._id_column = source, int(shard_rows), id_column
+        self._options: dict[str, Any] = {"schema": schema, "labels": labels, "label_column": label_column}
+        first = next(read_pieces(source, rows=1), None)
+        if first is None:
+            raise ConditionError("conditions have no row; give at least one")
+        self._identified = find_id_column(first, id_column) is not None or "row_id" in first.colnames
+        self._columns = [name for name in first.colnames if name != _IMAGE]
+        self._seeded = SEED in self._columns
+        self.seed: int | None = None
+        self.source = with_prompts(first, **self._options)[1]
+
+    def choose_seed(self, rng: RNG, before: int | None) -> None:
+        """Seed of the run: of `rng`, else the one from before, else new; none where rows have seeds of their own."""
+        if rng is not None or not self._seeded:
+            self.seed = before if rng is None and before is not None else run_seed(rng)
+
+    def stretches(self) -> Iterator[tuple[list[str], Table]]:
+        """Names and planned rows of one shard after the other."""
+        first = 0
+        for rows in read_pieces(self._source, self._columns, rows=self._shard_rows):
+            try:
+                planned = with_prompts(rows, **self._options)[0]
+                names = row_names(rows, self._id_column)
+            except ConditionError as error:
+                if first:
+                    error.add_note(f"rows are counted from row {first} of the conditions")
+                raise
+            if not self._identified:
+                names = [str(first + int(name)) for name in names]
+            if self.seed is None:
+                check_seeds(rows, first)
+            else:
+                planned[SEED] = row_seeds(self.seed, names)
+            planned.meta.clear()
+            yield names, planned
+            first += len(rows)
+
+
+def _planned(folder: Path, kind: str, rows: _Conditions, drawing: Drawing) -> Manifest:
+    """Check all rows and say what each shard is to hold; nothing is drawn yet."""
+    shards, ids = [], []
+    for number, (names, planned) in enumerate(rows.stretches()):
+        drawing.check(planned)
+        _refuse_lost(planned)
+        ids.append(np.array([_short_hash(name) for name in names], dtype=np.uint64))
+        shards.append(Shard(f"shard-{number:05d}.{kind}", len(planned), _hash_of(planned)))
+    _refuse_repeated(rows, np.concatenate(ids))
+    parameters = {"conditions": rows.source["conditions"], "run_seed": rows.seed, **_told(drawing)}
+    return Manifest(folder, kind, run_record(**parameters), tuple(shards))
+
+
+def _told(drawing: Drawing) -> dict[str, Any]:
+    """What is known of the drawing before the first galaxy."""
+    return {**drawing.told, **getattr(drawing.generator, "provenance", {})}
+
+
+def _refuse_lost(planned: Table) -> None:
+    lost = lost_columns(planned)
+    if lost:
+        reason = "; ".join(lost.values())
+        raise OutputError(f"shards can't keep the column(s) {', '.join(lost)}: {reason}; remove them from the conditions")
+
+
+def _refuse_repeated(rows: _Conditions, ids: np.ndarray) -> None:
+    """Raise where an id occurs twice; only then are names kept."""
+    values, counts = np.unique(ids, return_counts=True)
+    repeated = set(values[counts > 1].tolist())
+    if repeated:
+        named = (name for names, _ in rows.stretches() for name in names)
+        refuse_duplicates([name for name in named if _short_hash(name) in repeated])
+
+
+def _short_hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:8], "big")
+
+
+def _hash_of(rows: Table) -> str:
+    """SHA-256 of the columns of rows; widths of texts, which hang on the other rows of a table, don't count."""
+    digest = hashlib.sha256()
+    for name in rows.colnames:
+        values = rows[name]
+        masked = np.ma.getmaskarray(np.ma.asarray(values)) if hasattr(values, "dtype") else np.zeros(0)
+        plain = np.asarray(values.filled() if hasattr(values, "filled") else values)
+        if plain.dtype.kind in "iufb":
+            content = plain.astype(plain.dtype.newbyteorder("<")).tobytes()
+        else:
+            content = json.dumps(json_ready(plain.tolist())).encode()
+        for part in (name.encode(), str(plain.shape).encode(), content, masked.tobytes()):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _continued(manifest: Manifest, before: Manifest) -> Manifest:
+    """The manifest that is there, if it is of the same rows, drawn in the same way.
+
+    Raises
+    ------
+    OutputExistsError
+        Says what differs.
+    """
+    wanted, there = manifest.run["parameters"], before.run["parameters"]
+    changed = {name: (there.get(name), wanted.get(name)) for name in {**there, **wanted} if name != "versions"}
+    told = [f"{name} {old!r} there, {new!r} now" for name, (old, new) in changed.items() if old != new]
+    if manifest.kind != before.kind:
+        told.append(f"format {before.kind} there, {manifest.kind} now")
+    asked = [[(shard.rows, shard.asked) for shard in one.shards] for one in (before, manifest)]
+    if asked[0] != asked[1]:
+        rows = [sum(number for number, _ in one) for one in asked]
+        told.append(f"other conditions or other shard_rows ({rows[0]} rows there, {rows[1]} now)")
+    if told:
+        raise OutputExistsError(
+            f"{str(manifest.folder)!r} holds galaxies that were drawn otherwise: {'; '.join(told)}. Name another folder, "
+            "or ask for the same to go on"
+        )
+    old, new = ({**one.run["versions"], "machine": one.run["machine"]} for one in (before, manifest))
+    other = [f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)]
+    if other and before.rows:
+        warnings.warn(
+            f"{before.rows} rows were drawn with other versions: {', '.join(other)}; single pixels may differ",
+            VersionsWarning,
+            stacklevel=3,
+        )
+    return replace(manifest, shards=before.shards)
+
+
+def _drawn(
+    manifest: Manifest, rows: _Conditions, drawing: Drawing, *, client: Any, verify: bool, progress: bool
+) -> Written:
+    """Draw what is not there; the manifest is written before the first shard and after each."""
+    from tqdm import tqdm
+
+    there = [manifest.is_there(shard, verify=verify) for shard in manifest.shards]
+    damaged = tuple(shard.file for shard, good in zip(manifest.shards, there, strict=True) if shard.sha256 and not good)
+    for number in np.flatnonzero(~np.array(there)).tolist():
+        manifest = manifest.with_shard(number, replace(manifest.shards[number], sha256="", size=0))
+    manifest.write()
+    planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
+    record = {name: value for name, value in manifest.run.items() if name != "created"}
+    tasks = (
+        Task(number, rows_of_shard, manifest.path(shard), manifest.kind, record)
+        for number, (shard, good, (_, rows_of_shard)) in enumerate(
+            zip(manifest.shards, there, rows.stretches(), strict=True)
+        )
+        if not good
+    )
+    finished = draw_here(drawing, tasks) if client is None else draw_on(client, drawing, tasks)
+    with tqdm(total=planned, initial=before, unit="galaxy", disable=not progress) as bar:
+        try:
+            for done in finished:
+                shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size)
+                manifest = manifest.with_shard(done.number, shard)
+                manifest.write()
+                bar.update(shard.rows)
+        except KeyboardInterrupt:
+            if not manifest.rows:
+                raise
+        except Exception as error:
+            error.add_note(f"{manifest.rows} of {planned} rows are in {str(manifest.folder)!r}; the same call goes on")
+            raise
+    written = Written(manifest.folder, manifest.rows, planned, manifest.rows - before, damaged)
+    warn_if_interrupted(written.rows, planned)
+    return written

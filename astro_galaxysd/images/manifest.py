@@ -1,0 +1,180 @@
+"""A folder of shards: one writer at a time, and a manifest that says what each file holds and whether it still does.
+
+``_manifest.json`` names every shard, those to come too, with what is asked of it; one that is finished has the hash of
+its file. It is replaced after each, so that a writer that is killed loses no more than what it was at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError
+from astro_galaxysd.images.files import atomic_path, make_folder, rehearse_path
+
+__all__ = ["MANIFEST", "Manifest", "Shard", "file_hash", "only_writer", "read_manifest"]
+
+#: Names that begin with "_" or "." are no shards to pandas, pyarrow, Dask and `read_table`.
+MANIFEST, _LOCK = "_manifest.json", ".lock"
+_FORMAT = "astro_galaxysd shards, version 1"
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of a folder of shards.
+
+    Parameters
+    ----------
+    file : str
+        Its name.
+    rows : int
+    asked : str
+        SHA-256 of the rows of which it has images: of their columns, prompts and seeds.
+    sha256 : str
+        Of the file; empty as long as it isn't written.
+    size : int
+        Bytes of the file.
+    """
+
+    file: str
+    rows: int
+    asked: str
+    sha256: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of shards holds.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : str
+        Of its files, which is also their suffix.
+    run : dict
+        What all rows were drawn with: the run record, see `astro_galaxysd.images.provenance.run_record`.
+    shards : tuple of Shard
+        In the order of the rows.
+    """
+
+    folder: Path
+    kind: str
+    run: dict[str, Any]
+    shards: tuple[Shard, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the finished shards."""
+        return sum(shard.rows for shard in self.shards if shard.sha256)
+
+    def path(self, shard: Shard) -> Path:
+        """Where a shard lies."""
+        return self.folder / shard.file
+
+    def with_shard(self, number: int, shard: Shard) -> Manifest:
+        """The same with another shard in place of one."""
+        return replace(self, shards=(*self.shards[:number], shard, *self.shards[number + 1 :]))
+
+    def is_there(self, shard: Shard, *, verify: bool = False) -> bool:
+        """Whether a shard is finished and its file is as long as it was, with `verify` also the same."""
+        path = self.path(shard)
+        try:
+            same = bool(shard.sha256) and path.stat().st_size == shard.size
+            return same and (not verify or file_hash(path) == shard.sha256)
+        except OSError:
+            return False
+
+    def write(self) -> None:
+        """Put the manifest in its place.
+
+        Raises
+        ------
+        OutputError
+            If the system refuses.
+        """
+        content = {
+            "format": _FORMAT, "kind": self.kind, "rows": sum(shard.rows for shard in self.shards), "run": self.run,
+            "shards": [asdict(shard) for shard in self.shards],
+        }  # fmt: skip
+        with atomic_path(self.folder / MANIFEST, overwrite=True) as partial:
+            partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a folder, None where it has none.
+
+    Raises
+    ------
+    ConditionError
+        If it can't be read.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {_FORMAT!r}")
+        shards = tuple(Shard(**shard) for shard in content["shards"])
+        if any(Path(shard.file).name != shard.file for shard in shards):
+            raise ValueError("it names files outside the folder")
+        return Manifest(Path(folder), content["kind"], _mapping(content["run"]), shards)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConditionError(
+            f"can't read {str(path)!r} ({type(error).__name__}: {error}); restore it, or write to another folder"
+        ) from error
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError("the record of the run is no mapping")
+    return dict(value)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make a folder and keep it to this process while the block goes on; the lock ends with the process.
+
+    Raises
+    ------
+    OutputExistsError
+        If the folder holds other files and no manifest.
+    OutputError
+        If another process writes there, or the system refuses.
+    """
+    from filelock import FileLock, Timeout
+
+    make_folder(folder)
+    if not (folder / MANIFEST).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise OutputExistsError(f"the folder {str(folder)!r} holds other files; name a new one")
+    rehearse_path(folder / MANIFEST, overwrite=True)
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"another process writes to {str(folder)!r}; wait until it ends, or name another folder"
+        ) from error
+    try:
+        for leftover in folder.glob(".partial-*"):  # of a writer that was killed
+            with suppress(OSError):
+                leftover.unlink()
+        yield
+    finally:
+        lock.release()
