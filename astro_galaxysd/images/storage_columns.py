@@ -24,10 +24,12 @@ from astro_galaxysd.images.storage_values import StoredColumn, decode_values, en
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["KEY", "assemble", "disassemble", "is_ours", "wanted_columns", "wanted_names"]
+__all__ = ["IMAGE", "IMAGES", "KEY", "assemble", "disassemble", "is_ours", "wanted_columns", "wanted_names"]
 
 #: Name of the description in a file: Parquet schema metadata, FITS extension.
 KEY = "astro_galaxysd"
+#: Key in the description of a file that keeps images beside the table, and the column that they become.
+IMAGES, IMAGE = "images", "image"
 #: Version of the description; a file of a later one is refused.
 LAYOUT = 1
 
@@ -121,7 +123,8 @@ def wanted_columns(description: Mapping[str, Any], columns: Sequence[str] | None
     mixins = _from_yaml(description["mixins"])
     parts = {name: _parts(attributes, name) for name, attributes in mixins.items()}
     hidden = set().union(*parts.values())
-    names = [name for name in stored if name not in hidden] + list(parts)
+    beside = [IMAGE] if IMAGES in description else []
+    names = [name for name in stored if name not in hidden] + list(parts) + beside
     wanted: set[str] = set()
     for name in columns:
         if name not in names:

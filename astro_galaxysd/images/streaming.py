@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.images.shardimages import BLOCK
 from astro_galaxysd.images.storage import locate_table, read_table, reading
 from astro_galaxysd.images.storage_columns import wanted_columns, wanted_names
 
@@ -30,8 +31,6 @@ __all__ = ["read_pieces", "table_length"]
 _BUFFER = 2**20
 #: Bytes of a FITS table that are looked through at a time.
 _LOOKED_AT = 2**24
-#: FITS files consist of blocks of so many bytes.
-_BLOCK = 2880
 #: Bytes of an element of a variable-length array, by its FITS format.
 _ELEMENT = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16}
 
@@ -177,7 +176,7 @@ def _arrow_pieces(file: Any, names: Sequence[str], rows: int) -> Iterator[Any]:
 
 
 def _fits_pieces(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    from astro_galaxysd.images.storage_fits import find_table, open_fits, strict
+    from astro_galaxysd.images.storage_fits import IMAGE, find_table, open_fits, open_images, strict
 
     # Nothing that is yielded may lie within `strict`: it changes the filters of warnings.
     with strict(path):
@@ -281,7 +280,7 @@ class _FitsRows:
         raw, values = self._with_heap(np.frombuffer(bytearray(raw), np.uint8).reshape(count, self._width), heap)
         self._header["NAXIS2"], self._header["PCOUNT"] = count, len(values)
         parts = [_text(fits.PrimaryHDU().header), _text(self._header), raw, values]
-        parts.append(b"\0" * (-(len(raw) + len(values)) % _BLOCK))
+        parts.append(b"\0" * (-(len(raw) + len(values)) % BLOCK))
         return fits.open(io.BytesIO(b"".join(parts)), memmap=False, **options)
 
     def _with_heap(self, raw: np.ndarray, heap: bool) -> tuple[bytes, bytes]:
