@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -103,8 +103,8 @@ def _images(pieces: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
         shape = piece.shape[1:] if shape is None else shape
         if piece.dtype != np.uint8 or piece.shape[1:] != shape or len(shape) != 3 or shape[2] != 3 or 0 in shape:
             raise ImageError(
-                f"images {given} and on are of shape {piece.shape}, {piece.dtype}; a shard takes pieces (n, H, W, 3) of "
-                "uint8, all of one size"
+                f"images {given} and on are of shape {piece.shape}, {piece.dtype}; a shard takes pieces (n, H, W, 3) "
+                "of uint8, all of one size"
             )
         given += len(piece)
         if given <= count:

@@ -63,7 +63,9 @@ class ImageRows:
         block, blocks = self._file.read(BLOCK), 1
         cards = [block[_CARD * number : _CARD * (number + 1)].decode("latin-1") for number in range(len(self._wanted))]
         if not all(card.startswith(wanted) for card, wanted in zip(cards, self._wanted, strict=True)):
-            raise ValueError(f"no image of shape {self._shape} at byte {self._at}, where that of row {self._row} is due")
+            raise ValueError(
+                f"no image of shape {self._shape} at byte {self._at}, where that of row {self._row} should be"
+            )
         while not any(block[place : place + _CARD] == _END for place in range(0, len(block), _CARD)):
             block = self._file.read(BLOCK)
             if len(block) < BLOCK:

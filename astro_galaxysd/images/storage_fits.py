@@ -207,7 +207,7 @@ def strict(path: Path) -> Iterator[None]:
 
 
 def open_fits(path: Path, **options: Any) -> fits.HDUList:
-    """Open a file and look at all its headers (but those of a shard's images); what ends in .gz is unpacked in memory."""
+    """Open a file and look at all headers but those of a shard's images; what ends in .gz is unpacked in memory."""
     from astropy.io import fits
 
     source: Any = io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix.lower() == ".gz" else path
