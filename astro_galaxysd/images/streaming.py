@@ -234,6 +234,12 @@ def _table_pieces(table: Table, columns: Sequence[str] | None, rows: int) -> Ite
         yield piece if columns is None else piece[names]
 
 
+def _some_columns(table: Table, columns: Sequence[str] | None) -> Table:
+    """Columns of a table in its order; an empty list would be taken for rows."""
+    names = wanted_names(table.colnames, columns)
+    return table if columns is None else table[names] if names else type(table)()
+
+
 def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Table:
     """Read the files of a folder as one table; see `astro_galaxysd.images.storage.read_table`."""
     layout = _layout(folder, columns)
@@ -246,8 +252,7 @@ def _all_pieces(source: Any, columns: Sequence[str] | None, wanted: np.ndarray) 
 
     path, chosen = (None, "") if isinstance(source, Table) else locate_table(source)
     if path is None or chosen == "folder":
-        table = source if path is None else read_table(path, columns)
-        yield 0, table if path is not None or columns is None else table[wanted_names(table.colnames, columns)]
+        yield 0, _some_columns(source, columns) if path is None else read_table(path, columns)
         return
     yield from _placed_pieces(path, chosen, columns, _ROWS, wanted)
 
@@ -284,7 +289,7 @@ def _layout(source: Any, columns: Sequence[str] | None) -> Table:
     from astropy.table import Table
 
     if isinstance(source, Table):
-        return source[:0] if columns is None else source[wanted_names(source.colnames, columns)][:0]
+        return _some_columns(source, columns)[:0]
     path, chosen = locate_table(source)
     if chosen == "folder":
         return read_table(path, columns)[:0]
