@@ -76,13 +76,13 @@ class Assessment:
 
 
 def evaluate(
-    real: Table,
-    synthetic: Table,
+    real: Table | str | os.PathLike[str],
+    synthetic: Table | str | os.PathLike[str],
     *,
     report: str | os.PathLike[str] | None = None,
     blind: bool = False,
     overwrite: bool = False,
-    training: Table | None = None,
+    training: Table | str | os.PathLike[str] | None = None,
     reconstructions: Table | str | os.PathLike[str] | None = None,
     evaluators: str | Sequence[str] | None = None,
     embedder: str | Callable[[np.ndarray], Any] | Embedder | None = None,
@@ -100,10 +100,11 @@ def evaluate(
 
     Parameters
     ----------
-    real : Table
+    real : Table or path
         Real galaxies with images, and votes or prompts; rows whose ``synthetic`` is True are left out. They must be
-        rows that the generator was not trained on.
-    synthetic : Table
+        rows that the generator was not trained on. Of a file, or a folder of files, only the images of the rows that
+        are compared are read; so memory hangs on `n`, and on the other columns.
+    synthetic : Table or path
         Synthetic galaxies with images and what was asked for; of an augmented table the synthetic rows count.
     report : path, optional
         Folder for a report, see `astro_galaxysd.reporting.report.write_report`.
@@ -111,7 +112,7 @@ def evaluate(
         Whether the report has a page on which a person tells real from synthetic galaxies.
     overwrite : bool
         Whether a report that is in the folder already may be replaced.
-    training : Table, optional
+    training : Table or path, optional
         Rows the generator was trained on: its images are searched for copies (memorisation).
     reconstructions : Table, str or path, optional
         The real rows after the generator's autoencoder, with their ids; or weights, through whose autoencoder the
@@ -177,10 +178,10 @@ def evaluate(
 
 
 def assess(
-    real: Table,
-    synthetic: Table,
+    real: Table | str | os.PathLike[str],
+    synthetic: Table | str | os.PathLike[str],
     *,
-    training: Table | None = None,
+    training: Table | str | os.PathLike[str] | None = None,
     reconstructions: Table | str | os.PathLike[str] | None = None,
     evaluators: str | Sequence[str] | None = None,
     embedder: str | Callable[[np.ndarray], Any] | Embedder | None = None,

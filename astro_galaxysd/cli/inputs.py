@@ -11,7 +11,7 @@ from astro_galaxysd.errors import ConditionError
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["EXAMPLE", "read_json", "read_named_table", "use_threads"]
+__all__ = ["EXAMPLE", "named_path", "read_json", "read_named_table", "use_threads"]
 
 #: Name of the table that ships with the package.
 EXAMPLE = "example"
@@ -21,9 +21,14 @@ def read_named_table(name: str) -> Table:
     """The table of a path, or the example that ships."""
     from astro_galaxysd.images.storage import read_table
 
+    return read_table(named_path(name))
+
+
+def named_path(name: str) -> Path:
+    """The path of a table, or that of the example that ships."""
     if name == EXAMPLE and not Path(name).exists():
-        return read_table(Path(__file__).parents[1] / "data" / "example.parquet")
-    return read_table(name)
+        return Path(__file__).parents[1] / "data" / "example.parquet"
+    return Path(name)
 
 
 def read_json(path: str, option: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astro_galaxysd.cli.inputs import read_named_table, use_threads
+from astro_galaxysd.cli.inputs import named_path, read_named_table, use_threads
 from astro_galaxysd.errors import ConditionError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from astro_galaxysd.assessment import assess
     from astro_galaxysd.evaluation.curves import read_metrics
     from astro_galaxysd.images.files import rehearse_folder
-    from astro_galaxysd.images.storage import read_table
     from astro_galaxysd.reporting.report import is_report, write_report
     from astro_galaxysd.sweeping import read_sweep
 
@@ -33,9 +32,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.history is not None:
         read_metrics(options.history)  # what is wrong with it is said before the work
     found = assess(
-        read_named_table(options.real),
-        read_named_table(options.synthetic),
-        training=None if options.training is None else read_table(options.training),
+        named_path(options.real),
+        named_path(options.synthetic),
+        training=options.training,
         reconstructions=None if options.reconstructions is None else _table_or_weights(options.reconstructions),
         evaluators=options.evaluator,
         groups=None if options.groups == "none" else options.groups,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from astro_galaxysd.conditions.columns import PROMPT
 from astro_galaxysd.conditions.table import VOTES
-from astro_galaxysd.errors import ImageError
+from astro_galaxysd.errors import ImageError, UnknownNameError
 from astro_galaxysd.images.codec import read_images
 from astro_galaxysd.images.planes import planes_of
 from astro_galaxysd.images.sources import image_items, kind_of, row_name
+from astro_galaxysd.images.streaming import pieces_of_rows, table_columns
 from astro_galaxysd.records import ImageBatch
 
 if TYPE_CHECKING:
@@ -28,8 +30,21 @@ _CHUNK = 256
 GROUP = "group"
 
 
+class _Numbered(Sequence[Any]):
+    """Some items of a longer sequence, under their numbers there."""
+
+    def __init__(self, items: Any, numbers: np.ndarray) -> None:
+        self._items = dict(zip(numbers.tolist(), items, strict=True))
+
+    def __len__(self) -> int:
+        return max(self._items) + 1
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._items[number]
+
+
 def read_sample(
-    table: Table,
+    table: Table | str | os.PathLike[str],
     rows: Sequence[int] | np.ndarray,
     requests: Requests,
     *,
@@ -42,8 +57,9 @@ def read_sample(
 
     Parameters
     ----------
-    table : Table
-        With images of any kind, see `astro_galaxysd.images.codec`.
+    table : Table or path
+        With images of any kind, see `astro_galaxysd.images.codec`. Of a file or a folder of shards only the images of
+        the rows are read, piece by piece.
     rows : sequence of int, length n
         Rows to read, in this order; no other image is decoded.
     requests : Requests, length n
@@ -73,9 +89,7 @@ def read_sample(
     from astropy.table import Table
 
     try:
-        items = image_items(table, images)
-        _refuse_missing(items, rows)
-        pixels = _read(items, rows)
+        pixels = _read(_parts(table, np.asarray(rows, dtype=int), images), len(rows))
     except ImageError as error:
         raise ImageError(f"{what} images: {error}") from error
     if pixels.max() <= 1:
@@ -107,23 +121,43 @@ def _refuse_missing(items: Any, rows: Sequence[int] | np.ndarray) -> None:
             )
 
 
-def _read(items: Any, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+def _parts(
+    table: Table | str | os.PathLike[str], rows: np.ndarray, images: str
+) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Image items by row of the table, the rows that are in them, and where these are in `rows`."""
+    if not isinstance(table, str | os.PathLike):
+        yield image_items(table, images), rows, np.arange(len(rows))
+        return
+    known = table_columns(table)
+    if images not in known:
+        raise UnknownNameError("image column", images, known, "Name the column that holds the images.")
+    for places, piece in pieces_of_rows(table, rows, [images]):
+        yield _Numbered(image_items(piece, images), rows[places]), rows[places], places
+
+
+def _read(parts: Iterator[tuple[Any, np.ndarray, np.ndarray]], count: int) -> np.ndarray:
     """Images of one size in one array, which is never held twice."""
-    if not len(rows):
+    if not count:
         raise ImageError("there are no rows; give at least one")
-    shape = read_images(items, rows=[int(rows[0])])[0].shape
-    pixels = np.empty((len(rows), *shape), dtype=np.uint8)
-    for start in range(0, len(rows), _CHUNK):
-        part = [int(row) for row in rows[start : start + _CHUNK]]
-        for place, image in enumerate(read_images(items, rows=part), start):
-            if image.shape != shape:
-                raise ImageError(
-                    f"{row_name(int(rows[place]))} is {image.shape[0]}x{image.shape[1]} pixels where "
-                    f"{row_name(int(rows[0]))} is {shape[0]}x{shape[1]}; bring all to one size with "
-                    "astro_galaxysd.images.codec.fit_size"
-                )
-            pixels[place] = image
+    pixels, first = None, 0
+    for items, rows, places in parts:
+        _refuse_missing(items, rows)
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK].tolist()
+            for row, place, image in zip(part, places[start:], read_images(items, rows=part), strict=False):
+                if pixels is None:
+                    pixels, first = np.empty((count, *image.shape), dtype=np.uint8), row
+                _refuse_size(image.shape, row, pixels.shape[1:], first)
+                pixels[place] = image
     return pixels
+
+
+def _refuse_size(shape: tuple[int, ...], row: int, wanted: tuple[int, ...], first: int) -> None:
+    if shape != wanted:
+        raise ImageError(
+            f"{row_name(row)} is {shape[0]}x{shape[1]} pixels where {row_name(first)} is {wanted[0]}x{wanted[1]}; "
+            "bring all to one size with astro_galaxysd.images.codec.fit_size"
+        )
 
 
 def refuse_unlike(batches: Mapping[str, ImageBatch]) -> None:

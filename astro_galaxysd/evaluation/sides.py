@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from astro_galaxysd.conditions.requests import Requests, read_requests
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
 from astro_galaxysd.evaluation.scoring import FEWEST_IN_GROUP
+from astro_galaxysd.images.storage import read_table
+from astro_galaxysd.images.streaming import table_columns, table_length
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -32,7 +35,7 @@ class Side:
 
     Parameters
     ----------
-    table : Table
+    table : Table or path
         All rows, with images.
     light : Table, length N
         The rows that take part, without images.
@@ -47,7 +50,7 @@ class Side:
         Rows that don't take part, by reason.
     """
 
-    table: Table
+    table: Table | str | os.PathLike[str]
     light: Table
     rows: np.ndarray
     requests: Requests
@@ -78,7 +81,7 @@ def id_source(table: Table, id_column: str | None = None) -> str | None:
 
 
 def read_side(
-    table: Table,
+    table: Table | str | os.PathLike[str],
     *,
     drawn: bool,
     what: str,
@@ -90,7 +93,8 @@ def read_side(
 
     Parameters
     ----------
-    table : Table
+    table : Table or path
+        Of a file, or a folder of shards, all columns but the images are read.
     drawn : bool
         True: synthetic rows; all of them, or those whose ``synthetic`` is True where there is such a column. False:
         real rows that are no artifact by their votes.
@@ -112,27 +116,38 @@ def read_side(
     UnknownNameError
         For a schema or column that is not there.
     """
-    marked = is_synthetic(table)
-    wanted = marked if drawn and SYNTHETIC in table.colnames else np.full(len(table), drawn) | ~marked
+    whole = _without_images(table, images)
+    marked = is_synthetic(whole)
+    wanted = marked if drawn and SYNTHETIC in whole.colnames else np.full(len(whole), drawn) | ~marked
     if not wanted.any():
-        kind = f"all with {SYNTHETIC!r} {not drawn}" if len(table) else "none"
-        raise ConditionError(f"the {what} table has no {what} rows: {len(table)} row(s), {kind}; give another table")
-    light = table.copy(copy_data=False)
-    if images in light.colnames and len(light.colnames) > 1:
-        light.remove_column(images)
+        kind = f"all with {SYNTHETIC!r} {not drawn}" if len(whole) else "none"
+        raise ConditionError(f"the {what} table has no {what} rows: {len(whole)} row(s), {kind}; give another table")
     rows = np.flatnonzero(wanted)
-    light = light[rows]
+    light = whole[rows]
     requests = read_requests(light, schema=schema, drawn=drawn)
     galaxy = drawn | ~(np.nan_to_num(requests.votes[:, INDEX["artifact"]]) >= ARTIFACT)
     kept = np.flatnonzero(galaxy)
     names = row_names(light, id_column)
     if not drawn:
         refuse_repeated(names, what)
-    reasons = {"not " + what: len(table) - len(rows), "star or artifact": len(rows) - len(kept)}
+    reasons = {"not " + what: len(whole) - len(rows), "star or artifact": len(rows) - len(kept)}
     return Side(
         table, light[kept], rows[kept], requests[kept], [names[row] for row in kept],
         id_source(light, id_column), {reason: number for reason, number in reasons.items() if number},
     )  # fmt: skip
+
+
+def _without_images(table: Table | str | os.PathLike[str], images: str) -> Table:
+    """All rows without their images; without any other column there is still one, for the number of rows."""
+    from astropy.table import Table
+
+    if isinstance(table, str | os.PathLike):
+        others = [name for name in table_columns(table) if name != images]
+        return read_table(table, others) if others else Table({images: np.full(table_length(table), None)})
+    light = table.copy(copy_data=False)
+    if images in light.colnames and len(light.colnames) > 1:
+        light.remove_column(images)
+    return light
 
 
 def refuse_repeated(names: list[str], what: str) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from astro_galaxysd.images.encoded import Encoding, decode_image, encode_image
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["read_features", "write_features"]
+__all__ = ["features_metadata", "image_structs", "is_image_struct", "read_features", "write_features"]
 
 _IMAGE = "image"
 
@@ -50,19 +51,45 @@ def write_features(table: Table, images: np.ndarray, path: Path) -> list[str]:
         plain = np.asarray(np.ma.getdata(values))
         native = plain.astype(str) if kind in "US" else plain.astype(plain.dtype.newbyteorder("="))
         arrays[name] = pa.array(native, mask=mask)
-    stored = [{"bytes": encode_image(pixels, Encoding("PNG")), "path": None} for pixels in images]
-    arrays[_IMAGE] = pa.array(stored, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    arrays[_IMAGE] = image_structs([encode_image(pixels, Encoding("PNG")) for pixels in images])
     described = pa.table(arrays)
-    features = {name: _feature(name, field.type) for name, field in zip(arrays, described.schema, strict=True)}
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    metadata = features_metadata(described.schema)
     pq.write_table(described.replace_schema_metadata(metadata), path, row_group_size=1000)
     return list(arrays)
 
 
-def _feature(name: str, kind: Any) -> dict[str, str]:
-    if name == _IMAGE:
+def image_structs(files: Sequence[bytes]) -> Any:
+    """Arrow array ``{bytes, path}`` of encoded images, of the type that image features have."""
+    import pyarrow as pa
+
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.array([{"bytes": file, "path": None} for file in files], kind)
+
+
+def is_image_struct(kind: Any) -> bool:
+    """Whether an Arrow type is the struct ``{bytes, path}`` that data sets use for images."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_struct(kind)) and {field.name for field in kind} == {"bytes", "path"}
+
+
+def features_metadata(schema: Any) -> dict[str, str]:
+    """Metadata of an Arrow schema that tell `datasets` what its columns are."""
+    features = {field.name: _feature(field.type) for field in schema}
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+def _feature(kind: Any) -> dict[str, Any]:
+    import pyarrow as pa
+
+    if is_image_struct(kind):
         return {"_type": "Image"}
-    return {"dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
+    if pa.types.is_fixed_size_list(kind):
+        return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "List"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    names = {"double": "float64", "float": "float32", "halffloat": "float16"}
+    return {"dtype": names.get(str(kind), str(kind)), "_type": "Value"}
 
 
 def read_features(path: Path) -> np.ndarray:

@@ -12,7 +12,7 @@ What a table keeps beside the pixels of a column ``image``: ``image_wcs``, the t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import Quantity
 
-__all__ = ["build_hdus", "from_hdus", "hdu_table", "refuse_paths", "to_hdus"]
+__all__ = ["build_hdus", "display_hdus", "from_hdus", "hdu_table", "refuse_paths", "to_hdus"]
 
 #: Columns that name a row, in the order they are looked for.
 ID_COLUMNS = ("id", "row_id", "objid", "dr7objid", "dr8objid", "iauname", "name")
@@ -101,11 +101,35 @@ def build_hdus(
     UnknownNameError
         If `id_column` isn't there.
     """
-    scales = _row_scales(table, column, _arcsec(pixel_scale))
+    return list(_built(table, column, hdus, describe, _row_scales(table, column, _arcsec(pixel_scale)), id_column))
+
+
+def display_hdus(table: Table, pixels: Iterable[np.ndarray], column: str = "image") -> Iterator[ImageHDU]:
+    """Make the HDUs that `to_hdus` makes, one by one, of images that the table need not hold.
+
+    Parameters
+    ----------
+    table : Table
+        Says of each row what its header says.
+    pixels : iterable of ndarray, each shape (H, W, 3), uint8
+        Of the rows in order.
+    column : str
+        What the column of the images would be called.
+    """
+    return _built(table, column, map(image_hdu, pixels), _describe, _row_scales(table, column, None), None)
+
+
+def _built(
+    table: Table,
+    column: str,
+    hdus: Iterable[ImageHDU],
+    describe: Callable[[ImageHDU, bool], None],
+    scales: Sequence[float | None],
+    id_column: str | None,
+) -> Iterator[ImageHDU]:
     ids = _row_ids(table, id_column)
     record = table.meta.get(RUN_RECORD)
     columns = [name for name in {SYNTHETIC, *card_columns().values()} if name in table.colnames]
-    built = []
     for row, hdu in enumerate(hdus):
         provenance = header_cards(
             {name: table[name][row] for name in columns}, record if isinstance(record, Mapping) else None
@@ -114,8 +138,7 @@ def build_hdus(
         _write_sky(hdu.header, table, wcs_column(column), row)
         describe(hdu, bool(provenance[0][1]))
         hdu.header.extend(provenance)
-        built.append(hdu)
-    return built
+        yield hdu
 
 
 def from_hdus(hdus: Sequence[Any] | HDUList, column: str = "image") -> Table:

@@ -3,6 +3,7 @@
 `astropy.table.Table.write` cuts bytes, forgets masks and nested meta or refuses object columns, each format in
 its own way; here the same table comes back from all three: values, masks, dtypes with byte order, shapes, units,
 descriptions, meta, mixin columns. Values below a mask, table indices and a column's non-text format are not kept.
+A folder of Parquet or FITS files is read as one table (`astro_galaxysd.images.storage_parts`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,23 @@ from astro_galaxysd.images.files import atomic_folder, atomic_path
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["FORMATS", "locate_table", "read_table", "reading", "rehearse_writing", "without_suffix", "write_table"]
+__all__ = [
+    "FORMATS",
+    "PARTS",
+    "locate_table",
+    "parts_of",
+    "read_table",
+    "reading",
+    "rehearse_writing",
+    "without_suffix",
+    "write_table",
+]
 
 #: Formats and the suffixes that mean them; a name without a suffix is a folder.
 FORMATS = {"fits": (".fits", ".fits.gz", ".fit", ".fit.gz"), "parquet": (".parquet", ".pq"), "folder": ("",)}
+
+#: What `locate_table` says of a folder of files that are one table.
+PARTS = "parts"
 
 
 def write_table(
@@ -135,29 +149,36 @@ def _writing(table: Table, target: Path, overwrite: bool, format: str | None) ->
 
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Table:
-    """Read a table that `write_table` wrote, or a FITS, Parquet or ECSV-in-a-folder table of another program.
+    """Read a table that `write_table` wrote, shards, or a FITS, Parquet or ECSV-in-a-folder table of another program.
 
     Parameters
     ----------
     path : path-like
-        A file (.fits, .fits.gz, .parquet) or a folder.
+        A file (.fits, .fits.gz, .parquet), a folder that `write_table` wrote, or a folder of such files that have the
+        same columns, which are one table in the order of their names. Names that begin with ``.`` or ``_`` are not
+        looked at.
     columns : sequence of str, optional
         Only these columns, in the order of the table.
 
     Returns
     -------
     Table or QTable
-        As it was written. From other programs: binary values as an object column of bytes, texts as str, nulls
-        masked.
+        As it was written; ``meta`` of several files is that of the first. From other programs: binary values as an
+        object column of bytes, texts as str, nulls masked.
 
     Raises
     ------
     ConditionError
-        If there is no such file, it is damaged or of an unknown format.
+        If there is no such file, it is damaged or of an unknown format; if the files of a folder differ in columns or
+        format, or others lie beside them.
     UnknownNameError
         If the table lacks one of `columns`.
     """
     target, chosen = locate_table(path)
+    if chosen == PARTS:
+        from astro_galaxysd.images.streaming import read_parts
+
+        return read_parts(target, columns)
     with reading(target):
         if chosen == "folder":
             from astro_galaxysd.images.storage_folder import read_folder
@@ -173,24 +194,43 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
 
 
 def locate_table(path: str | os.PathLike[str]) -> tuple[Path, str]:
-    """Path of a table that is there, and its format, one of `FORMATS`.
+    """Path of a table that is there, and its format: one of `FORMATS`, or `PARTS` for a folder of files.
 
     Raises
     ------
     ConditionError
-        If nothing is there, or the suffix means no format.
+        If nothing is there, the suffix means no format, or the files of a folder are not those of one table.
     """
     target = Path(path)
     if not target.exists():
         raise ConditionError(f"there is no table at {str(target)!r}; check the path")
     if target.is_dir():
-        return target, "folder"
+        return target, PARTS if not _is_one_table(target) and parts_of(target)[0] else "folder"
     chosen = _format_of(target)
     if chosen not in FORMATS or chosen == "folder":
         raise ConditionError(
             f"can't tell a table format from {str(target)!r}; known are .fits, .fits.gz, .parquet, folders"
         )
     return target, chosen
+
+
+def parts_of(folder: Path) -> tuple[list[Path], str]:
+    """Files of a folder that are one table together, in order, and their format.
+
+    Raises
+    ------
+    ConditionError
+        As `astro_galaxysd.images.storage_parts.list_parts`.
+    """
+    from astro_galaxysd.images.storage_parts import list_parts
+
+    return list_parts(folder, {chosen: suffixes for chosen, suffixes in FORMATS.items() if chosen != "folder"})
+
+
+def _is_one_table(folder: Path) -> bool:
+    from astro_galaxysd.images.storage_folder import TABLE
+
+    return (folder / TABLE).is_file()
 
 
 @contextmanager

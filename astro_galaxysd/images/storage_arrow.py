@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from astro_galaxysd.images.features import is_image_struct
 from astro_galaxysd.images.sources import object_array
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def deciding_values(file: Any, names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         kind = file.schema_arrow.field(name).type
         # The path says as well as the image whether there is one at all, and is shorter.
-        leaves = [f"{name}.bytes", f"{name}.path"] if _is_image_struct(kind) else [name]
+        leaves = [f"{name}.bytes", f"{name}.path"] if is_image_struct(kind) else [name]
         counts = [_null_count(file, leaf) for leaf in leaves]
         if not _is_list(kind) and 0 in counts:
             continue
@@ -157,13 +158,6 @@ def _null_count(file: Any, path: str) -> int | None:
     return count
 
 
-def _is_image_struct(kind: Any) -> bool:
-    """Whether an Arrow type is the struct ``{bytes, path}`` that data sets use for images."""
-    import pyarrow as pa
-
-    return bool(pa.types.is_struct(kind)) and {field.name for field in kind} == {"bytes", "path"}
-
-
 def _is_list(kind: Any) -> bool:
     import pyarrow as pa
 
@@ -203,7 +197,7 @@ def _values(arrow: Any) -> np.ndarray:
     items = arrow.to_pylist()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return np.array(["" if item is None else item for item in items], dtype=str)
-    if _is_image_struct(kind):
+    if is_image_struct(kind):
         return object_array([None if item is None else item["bytes"] for item in items])
     if _is_list(kind):
         return _arrays(items)

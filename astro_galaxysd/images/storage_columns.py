@@ -24,10 +24,22 @@ from astro_galaxysd.images.storage_values import StoredColumn, decode_values, en
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["KEY", "assemble", "disassemble", "is_ours", "wanted_columns", "wanted_names"]
+__all__ = [
+    "IMAGE",
+    "IMAGES",
+    "KEY",
+    "assemble",
+    "disassemble",
+    "is_ours",
+    "table_columns",
+    "wanted_columns",
+    "wanted_names",
+]
 
 #: Name of the description in a file: Parquet schema metadata, FITS extension.
 KEY = "astro_galaxysd"
+#: Key in the description of a file that keeps images beside the table, and the column that they become.
+IMAGES, IMAGE = "images", "image"
 #: Version of the description; a file of a later one is refused.
 LAYOUT = 1
 
@@ -118,16 +130,27 @@ def wanted_columns(description: Mapping[str, Any], columns: Sequence[str] | None
     stored = [entry["name"] for entry in description["columns"]]
     if columns is None:
         return stored
-    mixins = _from_yaml(description["mixins"])
-    parts = {name: _parts(attributes, name) for name, attributes in mixins.items()}
-    hidden = set().union(*parts.values())
-    names = [name for name in stored if name not in hidden] + list(parts)
+    parts, names = _mixin_parts(description), table_columns(description)
     wanted: set[str] = set()
     for name in columns:
         if name not in names:
             raise UnknownNameError("column", name, names)
         wanted |= parts.get(name, {name})
     return [name for name in stored if name in wanted]
+
+
+def table_columns(description: Mapping[str, Any]) -> list[str]:
+    """Names of a table's columns; those of mixin columns come after the others."""
+    parts = _mixin_parts(description)
+    hidden = set().union(*parts.values())
+    beside = [IMAGE] if IMAGES in description else []
+    return [entry["name"] for entry in description["columns"] if entry["name"] not in hidden] + list(parts) + beside
+
+
+def _mixin_parts(description: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Names of the stored columns of each mixin column."""
+    mixins = _from_yaml(description["mixins"])
+    return {name: _parts(attributes, name) for name, attributes in mixins.items()}
 
 
 def wanted_names(names: Sequence[str], columns: Sequence[str] | None) -> list[str]:

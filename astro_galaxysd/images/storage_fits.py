@@ -3,6 +3,9 @@
 HDU 1 (``TABLE``) holds the columns; masked floats are NaN, masked integers have TNULL where a value is free, the
 exact masks are bits in one more column. HDU 2 (``GALAXYSD``) is a 1-D byte image with the JSON description: no
 second table, so that other readers find the right one. JPEG bytes are variable-length byte arrays.
+
+In a shard (`shard_hdus`) the table is called ``GALAXIES`` and an image HDU of each row follows; there the description
+is a table of one cell, so that all images of the file are galaxies.
 """
 
 from __future__ import annotations
@@ -20,8 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astro_galaxysd.errors import ConditionError
+from astro_galaxysd.images.shardimages import ImageRows
 from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.images.storage_columns import (
+    IMAGE,
+    IMAGES,
     assemble,
     disassemble,
     is_ours,
@@ -35,9 +41,19 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.table import Table
 
-__all__ = ["HEAPED", "find_table", "open_fits", "read_fits", "read_hdu", "strict", "write_fits"]
+__all__ = [
+    "HEAPED",
+    "find_table",
+    "open_fits",
+    "open_images",
+    "read_fits",
+    "read_hdu",
+    "shard_hdus",
+    "strict",
+    "write_fits",
+]
 
-DESCRIPTION = "GALAXYSD"
+DESCRIPTION, SHARD = "GALAXYSD", "GALAXIES"
 #: FITS format and the dtype it is stored with; FITS has neither signed bytes nor half floats.
 _FORMATS = {
     "b1": ("L", "b1"), "u1": ("B", "u1"), "i1": ("I", "i2"), "i2": ("I", "i2"), "i4": ("J", "i4"), "i8": ("K", "i8"),
@@ -71,7 +87,11 @@ def read_fits(path: Path, columns: Sequence[str] | None = None) -> Table:
         with open_fits(path, character_as_bytes=True) as hdus:
             hdu, description = find_table(hdus, path)
             if description is not None:
-                return read_hdu(hdu, description, columns)
+                table = read_hdu(hdu, description, columns)
+                images = open_images(hdus, description, columns)
+                if images is not None:
+                    table[IMAGE] = images.read(0, images.count)
+                return table
         with open_fits(path) as hdus:
             return read_hdu(find_table(hdus, path)[0], None, columns)
 
@@ -109,6 +129,42 @@ def _hdus(table: Table) -> fits.HDUList:
     """Make the HDUs of a table."""
     from astropy.io import fits
 
+    hdu, description = _table_hdu(table, "TABLE")
+    text = np.frombuffer(json.dumps(description).encode("ascii"), np.uint8)
+    return fits.HDUList([fits.PrimaryHDU(), hdu, fits.ImageHDU(text, name=DESCRIPTION)])
+
+
+def shard_hdus(table: Table, shape: Sequence[int]) -> fits.HDUList:
+    """Make the HDUs of a shard that come before its images.
+
+    Parameters
+    ----------
+    table : Table
+        Without the images.
+    shape : sequence of int
+        Of each image, (H, W, 3).
+    """
+    from astropy.io import fits
+
+    with _any_names():
+        hdu, description = _table_hdu(table, SHARD)
+        description[IMAGES] = {"shape": list(shape)}
+        text = np.frombuffer(json.dumps(description).encode("ascii"), np.uint8)
+        cell = fits.Column("description", f"{len(text)}B", array=text[np.newaxis])
+        return fits.HDUList([fits.PrimaryHDU(), hdu, fits.BinTableHDU.from_columns([cell], name=DESCRIPTION)])
+
+
+def open_images(hdus: fits.HDUList, description: dict[str, Any], columns: Sequence[str] | None) -> ImageRows | None:
+    """Images of an open shard; None in other files, or where `columns` (all: None) leaves them out."""
+    if IMAGES not in description or (columns is not None and IMAGE not in columns):
+        return None
+    return ImageRows(hdus[DESCRIPTION], description[IMAGES]["shape"], description["rows"])
+
+
+def _table_hdu(table: Table, title: str) -> tuple[fits.BinTableHDU, dict[str, Any]]:
+    """Make the HDU of a table's columns, and its description."""
+    from astropy.io import fits
+
     description, stored = disassemble(table)
     names = _fits_names([column.name for column in stored])
     columns = []
@@ -118,14 +174,7 @@ def _hdus(table: Table) -> fits.HDUList:
     packed = pack_nulls(stored)
     if packed is not None:
         columns.append(fits.Column(MASK_COLUMN, f"{packed.shape[1]}B", array=packed))
-    text = np.frombuffer(json.dumps(description).encode("ascii"), np.uint8)
-    return fits.HDUList(
-        [
-            fits.PrimaryHDU(),
-            fits.BinTableHDU.from_columns(columns, nrows=len(table), name="TABLE"),
-            fits.ImageHDU(text, name=DESCRIPTION),
-        ]
-    )
+    return fits.BinTableHDU.from_columns(columns, nrows=len(table), name=title), description
 
 
 @contextmanager
@@ -158,17 +207,29 @@ def strict(path: Path) -> Iterator[None]:
 
 
 def open_fits(path: Path, **options: Any) -> fits.HDUList:
-    """Open a file and look at all its headers; a name that ends in .gz is unpacked in memory."""
+    """Open a file and look at all headers but those of a shard's images; what ends in .gz is unpacked in memory."""
     from astropy.io import fits
 
     source: Any = io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix.lower() == ".gz" else path
     hdus = fits.open(source, memmap=False, **options)
     try:
-        len(hdus)
+        if not _is_shard(hdus):
+            len(hdus)
     except BaseException:
         hdus.close()
         raise
     return hdus
+
+
+def _is_shard(hdus: fits.HDUList) -> bool:
+    """Look at three headers at most."""
+    for place, title in enumerate((SHARD, DESCRIPTION), start=1):
+        try:
+            if hdus[place].name != title or hdus[place].is_image:
+                return False
+        except IndexError:
+            return False
+    return True
 
 
 def _read_ours(hdu: Any, description: dict[str, Any], columns: Sequence[str] | None) -> Table:
@@ -207,6 +268,8 @@ def _description(hdus: fits.HDUList) -> Any:
     if DESCRIPTION not in hdus:
         return None
     data = hdus[DESCRIPTION].data
+    if getattr(data, "names", None):
+        data = data.field(0)
     try:
         return json.loads(np.asarray(data).tobytes()) if data is not None else None
     except ValueError:

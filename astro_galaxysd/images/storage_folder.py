@@ -27,6 +27,7 @@ from astro_galaxysd.images.storage_columns import (
     assemble,
     disassemble,
     is_ours,
+    table_columns,
     wanted_columns,
     wanted_names,
 )
@@ -37,7 +38,7 @@ from astro_galaxysd.images.storage_values import StoredColumn
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["count_folder", "is_table_folder", "read_folder", "write_folder"]
+__all__ = ["TABLE", "count_folder", "folder_columns", "is_table_folder", "read_folder", "write_folder"]
 
 TABLE, DESCRIPTION, MASKS = "table.ecsv", "description.json", "masks.npy"
 _SUFFIXES = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"))
@@ -116,11 +117,28 @@ def count_folder(folder: Path) -> int:
     return len(_read_ecsv(folder))
 
 
+def folder_columns(folder: Path) -> list[str]:
+    """Names of the columns, without a look at the image files.
+
+    Raises
+    ------
+    ConditionError
+        If there is no table in the folder.
+    """
+    visible = _read_ecsv(folder)
+    if not (folder / DESCRIPTION).is_file():
+        return list(visible.colnames)
+    return table_columns(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+
+
 def _read_ecsv(folder: Path) -> Table:
     from astropy.table import Table
 
     if not (folder / TABLE).is_file():
-        raise ConditionError(f"the folder {str(folder)!r} holds no {TABLE}; give a folder that write_table made")
+        raise ConditionError(
+            f"the folder {str(folder)!r} holds no {TABLE}, and no .parquet or .fits files; give a folder that "
+            "write_table made, or one of such files"
+        )
     text = (folder / TABLE).read_text(encoding="utf-8")
     return Table.read(text, format="ascii.ecsv") if text.strip() else Table()
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from astro_galaxysd.errors import MissingDependencyError
 from astro_galaxysd.images.encoded import Encoding, decode_image, encode_image
+from astro_galaxysd.images.features import is_image_struct
 from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.images.storage_arrow import table_from_arrow
 from astro_galaxysd.images.storage_columns import (
@@ -31,7 +32,16 @@ from astro_galaxysd.images.storage_values import StoredColumn
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["is_image_stack", "open_parquet", "read_parquet", "stored_names", "table_from_stored", "write_parquet"]
+__all__ = [
+    "arrow_columns",
+    "is_image_stack",
+    "open_parquet",
+    "open_writer",
+    "read_parquet",
+    "stored_names",
+    "table_from_stored",
+    "write_parquet",
+]
 
 #: Uncompressed bytes of a row group: big enough to compress, small enough to read one at a time.
 _GROUP_BYTES = 128 * 2**20
@@ -54,6 +64,14 @@ def write_parquet(table: Table, path: Path) -> None:
     """
     pa, pq = _arrow()
     description, stored = disassemble(table)
+    arrow = pa.table(arrow_columns(description, stored)).replace_schema_metadata({KEY: json.dumps(description)})
+    rows = max(1, int(_GROUP_BYTES / max(1.0, arrow.nbytes / max(1, len(table)))))
+    pq.write_table(arrow, path, compression="zstd", row_group_size=rows)
+
+
+def arrow_columns(description: dict[str, Any], stored: Sequence[StoredColumn]) -> dict[str, Any]:
+    """Arrow arrays of what `disassemble` gave, by the names that the description gets for them."""
+    pa, _ = _arrow()
     # One column more than the table's own, under a name that is free.
     arrays, inside = {}, []
     for entry, column in zip(description["columns"], stored, strict=True):
@@ -65,9 +83,7 @@ def write_parquet(table: Table, path: Path) -> None:
     packed = pack_nulls(inside)
     if packed is not None:
         arrays[MASK_COLUMN] = pa.array([row.tobytes() for row in packed], pa.binary())
-    arrow = pa.table(arrays).replace_schema_metadata({KEY: json.dumps(description)})
-    rows = max(1, int(_GROUP_BYTES / max(1.0, arrow.nbytes / max(1, len(table)))))
-    pq.write_table(arrow, path, compression="zstd", row_group_size=rows)
+    return arrays
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Table:
@@ -95,6 +111,18 @@ def open_parquet(path: Path, **options: Any) -> Any:
     """
     _, pq = _arrow()
     return pq.ParquetFile(path, **options)
+
+
+def open_writer(path: Path, schema: Any) -> Any:
+    """Open a `pyarrow.parquet.ParquetWriter`.
+
+    Raises
+    ------
+    MissingDependencyError
+        If pyarrow isn't installed.
+    """
+    _, pq = _arrow()
+    return pq.ParquetWriter(path, schema)
 
 
 def stored_names(file: Any, columns: Sequence[str] | None) -> tuple[list[str], dict[str, Any] | None]:
@@ -198,7 +226,10 @@ def _stored_column(arrow: Any, entry: dict[str, Any], inside: np.ndarray | None,
         nulls = np.asarray(arrow.is_null().to_numpy(), dtype=bool)
     if entry["kind"] != "numbers":
         blank = "" if entry["kind"] == "texts" else None
-        items = [blank if item is None else item for item in arrow.to_pylist()]
+        if is_image_struct(arrow.type):
+            items = [item["bytes"] for item in arrow.to_pylist()]
+        else:
+            items = [blank if item is None else item for item in arrow.to_pylist()]
         return StoredColumn(entry["name"], entry["kind"], object_array(items), nulls)
     return StoredColumn(entry["name"], "numbers", _number_values(arrow, entry, first), nulls)
 

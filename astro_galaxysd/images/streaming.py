@@ -1,39 +1,34 @@
 """Tables piece by piece: what is larger than the memory can still be gone through.
 
-A piece is what `read_table` would give for its rows. Two things make that so for files of other programs, in which
-one row can decide what a whole column becomes (a null makes it a masked one): such rows are looked for first and
-read with every piece. Of a FITS table, the rows of a piece and their part of the heap are put together to a small
-FITS file in memory, which is read like any other.
+A piece is what `read_table` would give for its rows. In files of other programs one row can decide what a whole column
+becomes (a null makes it a masked one): such rows are looked for first and read with every piece. Of a folder of files,
+all are opened once before, for what their columns have in common.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.images.storage import locate_table, read_table, reading
-from astro_galaxysd.images.storage_columns import wanted_columns, wanted_names
+from astro_galaxysd.errors import ConditionError, UnknownNameError
+from astro_galaxysd.images.storage import PARTS, locate_table, parts_of, read_table, reading
+from astro_galaxysd.images.storage_columns import wanted_names
+from astro_galaxysd.images.storage_parts import common_layout, conform, stack
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["read_pieces", "table_length"]
+__all__ = ["pieces_of_rows", "read_parts", "read_pieces", "read_rows", "table_columns", "table_length"]
 
+#: Rows that are read at a time where some are chosen.
+_ROWS = 512
 #: Bytes that are read from a Parquet file at a time. Without such a buffer a whole row group is in memory.
 _BUFFER = 2**20
-#: Bytes of a FITS table that are looked through at a time.
-_LOOKED_AT = 2**24
-#: FITS files consist of blocks of so many bytes.
-_BLOCK = 2880
-#: Bytes of an element of a variable-length array, by its FITS format.
-_ELEMENT = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16}
 
 
 def read_pieces(
@@ -44,19 +39,20 @@ def read_pieces(
     Parameters
     ----------
     source : Table or path-like
-        A table, or a file or folder that `read_table` reads. Of .parquet and .fits files only the rows of a piece are
-        read; a .fits.gz is unpacked in memory, a folder is read whole. Parts of files of other programs may be read
-        twice: see Notes.
+        A table, or a file or folder that `read_table` reads. Of .parquet and .fits files, also those of a folder, only
+        the rows of a piece are read; a .fits.gz is unpacked in memory, a folder that `write_table` wrote is read whole.
+        Parts of files of other programs may be read twice: see Notes.
     columns : sequence of str, optional
         Only these columns, in the order of the table.
     rows : int
-        Rows of a piece; the last one may be shorter.
+        Rows of a piece; the last one of a file may be shorter.
 
     Yields
     ------
     Table or QTable
         ``read_table(source, columns)[start : start + rows]``: types, masks and dtypes of the columns are those of the
-        whole table, apart from the width of texts in files of other programs. An empty table gives no piece.
+        whole table, apart from the width of texts in several files and in those of other programs. An empty table gives
+        no piece.
 
     Raises
     ------
@@ -87,7 +83,112 @@ def read_pieces(
     path, chosen = locate_table(source)
     if chosen == "folder":
         return _table_pieces(read_table(path, columns), None, rows)
-    return _file_pieces(path, chosen, columns, rows)
+    return _without_places(_placed_pieces(path, chosen, columns, rows))
+
+
+def read_rows(
+    source: Table | str | os.PathLike[str], rows: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None
+) -> Table:
+    """Read some rows of a table; more of a file than a piece of it is never in memory.
+
+    Parameters
+    ----------
+    source : Table or path-like
+        As `read_pieces`. Row groups of a Parquet file, and files of a folder, that have none of the rows are not read.
+    rows : sequence of int
+        Rows, counted from 0, in any order; one may be asked for more than once.
+    columns : sequence of str, optional
+        Only these columns, in the order of the table.
+
+    Returns
+    -------
+    Table or QTable
+        ``read_table(source, columns)[rows]``, apart from the width of texts in several files and in those of other
+        programs.
+
+    Raises
+    ------
+    ConditionError
+        If the table has no such row, or as `read_table`.
+    UnknownNameError
+        If the table lacks one of `columns`.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> list(read_rows(Table({"id": ["a", "b", "c"]}), [2, 0, 2])["id"]) == ["c", "a", "c"]
+    True
+    """
+    chosen = np.asarray(rows, dtype=int)
+    places, tables = [], []
+    for some, table in pieces_of_rows(source, chosen, columns):
+        places.append(some)
+        tables.append(table)
+    if not tables:
+        return _layout(source, columns)
+    order = np.empty(len(chosen), dtype=int)
+    order[np.concatenate(places)] = np.arange(len(chosen))
+    return stack(tables)[order]
+
+
+def pieces_of_rows(
+    source: Table | str | os.PathLike[str], rows: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None
+) -> Iterator[tuple[np.ndarray, Table]]:
+    """Read some rows of a table piece by piece, in the order of the table.
+
+    Parameters
+    ----------
+    source, rows, columns
+        As `read_rows`.
+
+    Yields
+    ------
+    ndarray of int
+        Which of `rows` a piece has: places in `rows`.
+    Table
+        These rows.
+
+    Raises
+    ------
+    ConditionError, UnknownNameError
+        As `read_rows`.
+    """
+    wanted = np.asarray(rows, dtype=int)
+    count = table_length(source)
+    outside = wanted[(wanted < 0) | (wanted >= count)]
+    if len(outside):
+        raise ConditionError(f"row {outside[0]} is not there: the table has {count} rows, counted from 0")
+    order = np.argsort(wanted, kind="stable")
+    ascending = wanted[order]
+    for start, piece in _all_pieces(source, columns, np.unique(wanted)):
+        begin, end = np.searchsorted(ascending, [start, start + len(piece)])
+        if begin < end:
+            yield order[begin:end], piece[ascending[begin:end] - start]
+
+
+def table_columns(source: Table | str | os.PathLike[str]) -> list[str]:
+    """Names of a table's columns.
+
+    Parameters
+    ----------
+    source : Table or path-like
+        As `read_pieces`; what it has to look at before the first piece is read.
+
+    Raises
+    ------
+    ConditionError
+        As `read_table`.
+    """
+    from astropy.table import Table
+
+    if not isinstance(source, Table):
+        path, chosen = locate_table(source)
+        if chosen == "folder":
+            from astro_galaxysd.images.storage_folder import folder_columns
+
+            with reading(path):
+                return folder_columns(path)
+    return list(_layout(source, None).colnames)
 
 
 def table_length(source: Table | str | os.PathLike[str]) -> int:
@@ -108,6 +209,8 @@ def table_length(source: Table | str | os.PathLike[str]) -> int:
     if isinstance(source, Table):
         return len(source)
     path, chosen = locate_table(source)
+    if chosen == PARTS:
+        return sum(table_length(part) for part in parts_of(path)[0])
     with reading(path):
         if chosen == "folder":
             from astro_galaxysd.images.storage_folder import count_folder
@@ -131,16 +234,117 @@ def _table_pieces(table: Table, columns: Sequence[str] | None, rows: int) -> Ite
         yield piece if columns is None else piece[names]
 
 
-def _file_pieces(path: Path, chosen: str, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    """Pieces of a file; an empty table is read as well, for the errors it may give, and left out."""
-    with reading(path):
-        for piece in (_fits_pieces if chosen == "fits" else _parquet_pieces)(path, columns, rows):
-            if not len(piece):
-                return
+def _some_columns(table: Table, columns: Sequence[str] | None) -> Table:
+    """Columns of a table in its order; an empty list would be taken for rows."""
+    names = wanted_names(table.colnames, columns)
+    return table if columns is None else table[names] if names else type(table)()
+
+
+def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Table:
+    """Read the files of a folder as one table; see `astro_galaxysd.images.storage.read_table`."""
+    layout = _layout(folder, columns)
+    return stack([conform(read_table(part, columns), layout) for part in parts_of(folder)[0]])
+
+
+def _all_pieces(source: Any, columns: Sequence[str] | None, wanted: np.ndarray) -> Iterator[tuple[int, Table]]:
+    """Pieces that have wanted rows, and perhaps others, with the row at which they begin."""
+    from astropy.table import Table
+
+    path, chosen = (None, "") if isinstance(source, Table) else locate_table(source)
+    if path is None or chosen == "folder":
+        yield 0, _some_columns(source, columns) if path is None else read_table(path, columns)
+        return
+    yield from _placed_pieces(path, chosen, columns, _ROWS, wanted)
+
+
+def _placed_pieces(
+    path: Path, chosen: str, columns: Sequence[str] | None, rows: int, wanted: np.ndarray | None = None
+) -> Iterator[tuple[int, Table]]:
+    """Pieces of a file or of the files of a folder, with the row at which they begin.
+
+    Those without a row of `wanted` (ascending; all: None) may be left out.
+    """
+    if chosen != PARTS:
+        yield from _file_pieces(path, chosen, columns, rows, wanted)
+        return
+    layout, first = _layout(path, columns), 0
+    parts, kind = parts_of(path)
+    for part in parts:
+        count = table_length(part)
+        some = None if wanted is None else wanted[(wanted >= first) & (wanted < first + count)] - first
+        if some is None or len(some):
+            for start, piece in _file_pieces(part, kind, columns, rows, some):
+                yield first + start, conform(piece, layout)
+        first += count
+
+
+def _without_places(pieces: Generator[tuple[int, Table]]) -> Iterator[Table]:
+    with closing(pieces):
+        for _, piece in pieces:
             yield piece
 
 
-def _parquet_pieces(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
+def _layout(source: Any, columns: Sequence[str] | None) -> Table:
+    """Give a table without its rows, but for a folder that is read whole anyway."""
+    from astropy.table import Table
+
+    if isinstance(source, Table):
+        return _some_columns(source, columns)[:0]
+    path, chosen = locate_table(source)
+    if chosen == "folder":
+        return read_table(path, columns)[:0]
+    parts, kind = parts_of(path) if chosen == PARTS else ([path], chosen)
+    layouts = []
+    for part in parts:
+        try:
+            layouts.append((part, _file_layout(part, kind, columns)))
+        except UnknownNameError as error:
+            if part is parts[0]:
+                raise
+            raise ConditionError(
+                f"{str(part)!r} has other columns than {parts[0].name!r}: {error}; name columns that all files have"
+            ) from error
+    return common_layout(layouts)
+
+
+def _file_layout(path: Path, chosen: str, columns: Sequence[str] | None) -> Table:
+    """Give the table of a file without its rows."""
+    with reading(path):
+        if chosen == "parquet":
+            return _parquet_layout(path, columns)
+        from astro_galaxysd.images.storage_fits import open_fits, strict
+        from astro_galaxysd.images.streaming_fits import FitsPieces
+
+        with strict(path), open_fits(path) as hdus:
+            return FitsPieces(hdus, path, columns).layout()
+
+
+def _parquet_layout(path: Path, columns: Sequence[str] | None) -> Table:
+    from astro_galaxysd.images.storage_arrow import deciding_values, table_from_arrow
+    from astro_galaxysd.images.storage_parquet import open_parquet, stored_names, table_from_stored
+
+    with open_parquet(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+        names, description = stored_names(file, columns)
+        nothing = file.schema_arrow.empty_table().select(names)
+        if description is not None:
+            return table_from_stored(nothing, description)
+        return table_from_arrow(nothing, deciding_values(file, names))
+
+
+def _file_pieces(
+    path: Path, chosen: str, columns: Sequence[str] | None, rows: int, wanted: np.ndarray | None
+) -> Iterator[tuple[int, Table]]:
+    """Pieces of a file; an empty table is read as well, for the errors it may give, and left out."""
+    with reading(path):
+        for start, piece in (_fits_pieces if chosen == "fits" else _parquet_pieces)(path, columns, rows, wanted):
+            if not len(piece):
+                return
+            yield start, piece
+
+
+def _parquet_pieces(
+    path: Path, columns: Sequence[str] | None, rows: int, wanted: np.ndarray | None
+) -> Iterator[tuple[int, Table]]:
     from astro_galaxysd.images.storage_arrow import deciding_values, table_from_arrow
     from astro_galaxysd.images.storage_parquet import open_parquet, stored_names, table_from_stored
 
@@ -148,16 +352,37 @@ def _parquet_pieces(path: Path, columns: Sequence[str] | None, rows: int) -> Ite
         names, description = stored_names(file, columns)
         several = file.metadata.num_rows > rows
         deciding = deciding_values(file, names) if several and description is None else {}
-        first = 0
-        for arrow in _arrow_pieces(file, names, rows):
-            if description is None:
-                yield table_from_arrow(arrow, deciding)
-            else:
-                yield table_from_stored(arrow, description, first)
-            first += len(arrow)
+        for first, groups in _group_runs(file, wanted):
+            start = first
+            for arrow in _arrow_pieces(file, names, rows, groups):
+                if description is None:
+                    yield start, table_from_arrow(arrow, deciding)
+                else:
+                    yield start, table_from_stored(arrow, description, start)
+                start += len(arrow)
 
 
-def _arrow_pieces(file: Any, names: Sequence[str], rows: int) -> Iterator[Any]:
+def _group_runs(file: Any, wanted: np.ndarray | None) -> Iterator[tuple[int, list[int] | None]]:
+    """Row groups that have wanted rows, one by one, with their first row; all together if all rows are wanted."""
+    if wanted is None:
+        yield 0, None
+        return
+    first = 0
+    for group in range(file.metadata.num_row_groups):
+        count = file.metadata.row_group(group).num_rows
+        if _has_any(wanted, first, first + count):
+            yield first, [group]
+        first += count
+
+
+def _has_any(wanted: np.ndarray | None, start: int, stop: int) -> bool:
+    if wanted is None:
+        return True
+    begin, end = np.searchsorted(wanted, [start, stop])
+    return bool(begin < end)
+
+
+def _arrow_pieces(file: Any, names: Sequence[str], rows: int, groups: list[int] | None) -> Iterator[Any]:
     """Arrow tables of `rows` rows; one without rows if there are none. Arrow may give shorter batches at any place."""
     import pyarrow as pa
 
@@ -165,7 +390,7 @@ def _arrow_pieces(file: Any, names: Sequence[str], rows: int) -> Iterator[Any]:
         yield file.schema_arrow.empty_table().select(names)
         return
     rest = None
-    for batch in file.iter_batches(batch_size=rows, columns=names):
+    for batch in file.iter_batches(batch_size=rows, columns=names, row_groups=groups):
         # Arrow also reads a column "a.b" where "a" is asked for.
         arrow = pa.Table.from_batches([batch]).select(names)
         arrow = arrow if rest is None else pa.concat_tables([rest, arrow])
@@ -176,157 +401,24 @@ def _arrow_pieces(file: Any, names: Sequence[str], rows: int) -> Iterator[Any]:
         yield rest
 
 
-def _fits_pieces(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    from astro_galaxysd.images.storage_fits import find_table, open_fits, strict
+def _fits_pieces(
+    path: Path, columns: Sequence[str] | None, rows: int, wanted: np.ndarray | None
+) -> Iterator[tuple[int, Table]]:
+    from astro_galaxysd.images.storage_fits import open_fits, strict
+    from astro_galaxysd.images.streaming_fits import FitsPieces
 
     # Nothing that is yielded may lie within `strict`: it changes the filters of warnings.
     with strict(path):
         hdus = open_fits(path)
     with hdus:
         with strict(path):
-            hdu, description = find_table(hdus, path)
-            wanted = None
-            if description is not None:
-                names = set(wanted_columns(description, columns))
-                wanted = {entry["stored"] for entry in description["columns"] if entry["name"] in names}
-            elif columns is not None:
-                # A part of a mixin column begins with the column's name.
-                wanted = {name for name in hdu.columns.names if name.startswith(tuple(columns))}
-            table = _FitsRows(hdu, description, wanted)
-            deciding: list[int] = []
-            if description is None and table.count > rows:
-                # Before all rows are gone through: does the table have the columns?
-                table.read(0, 1, [], columns)
-                deciding = table.deciding_rows()
+            table = FitsPieces(hdus, path, columns)
+            if table.count > rows:
+                table.decide()
         for start in range(0, max(table.count, 1), rows):
+            stop = min(start + rows, table.count)
+            if stop and not _has_any(wanted, start, stop):
+                continue
             with strict(path):
-                piece = table.read(start, min(start + rows, table.count), deciding, columns)
-            yield piece
-
-
-class _FitsRows:
-    """Rows of a table in an open FITS file.
-
-    Parameters
-    ----------
-    hdu : BinTableHDU or TableHDU
-        Its data are not touched.
-    description : dict or None
-        From `find_table`.
-    wanted : set of str, optional
-        Columns whose values are needed (all: None); variable-length arrays of others seem to be empty.
-    """
-
-    def __init__(self, hdu: Any, description: dict[str, Any] | None, wanted: set[str] | None) -> None:
-        from astro_galaxysd.images.storage_fits import HEAPED
-
-        self.count, self._width = int(hdu.header["NAXIS2"]), int(hdu.header["NAXIS1"])
-        self._description, self._wanted = description, wanted
-        self._header = hdu.header.copy()
-        info = hdu.fileinfo()
-        self._file, self._begin = info["file"], info["datLoc"]
-        self._end = self._begin + self._width * self.count + self._header["PCOUNT"]
-        self._heap = self._begin + self._header.pop("THEAP", self._width * self.count)
-        self._said = False
-        # Of each column with values in the heap: the bytes of an element (0 if not wanted) and where the descriptor is.
-        self._heaped: list[tuple[int, int, np.dtype[Any]]] = []
-        for number, column in enumerate(hdu.columns):
-            found = HEAPED.match(column.format)
-            if found is not None:
-                size = _ELEMENT[found[1]] if wanted is None or column.name in wanted else 0
-                dtype, place = hdu.columns.dtype.fields[hdu.columns.dtype.names[number]][:2]
-                self._heaped.append((size, place, dtype.base.newbyteorder(">")))
-
-    def read(self, start: int, stop: int, more: Sequence[int], columns: Sequence[str] | None) -> Table:
-        """Read the rows from `start` to `stop` beside the rows `more`, which don't get into the table."""
-        from astropy.units import UnitsWarning
-
-        from astro_galaxysd.images.storage_fits import read_hdu
-
-        if self._said:
-            warnings.simplefilter("ignore", UnitsWarning)
-        self._said = True
-        with self._opened(start, stop, more, character_as_bytes=self._description is not None) as hdus:
-            return read_hdu(hdus[1], self._description, columns)[: stop - start]
-
-    def deciding_rows(self) -> list[int]:
-        """Rows that decide what astropy makes of columns: the first of each with NaN, no text, or other than ASCII.
-
-        NaN and, in some tables, empty texts make a column a masked one; astropy leaves texts as bytes if a single one
-        is not ASCII. A row too many does no harm.
-        """
-        found: dict[tuple[int, str], int] = {}
-        rows = max(1, _LOOKED_AT // max(1, self._width))
-        for start in range(0, self.count, rows):
-            stop = min(start + rows, self.count)
-            with self._opened(start, stop, heap=False, character_as_bytes=True) as hdus:
-                for number, column in enumerate(hdus[1].columns):
-                    unwanted = self._wanted is not None and column.name not in self._wanted
-                    if unwanted or column.dtype.base.kind not in "fcS" or column.null is not None:
-                        continue
-                    for what, rowwise in _peculiar(np.asarray(hdus[1].data.field(number))):
-                        if (number, what) not in found and rowwise.any():
-                            found[number, what] = start + int(np.argmax(rowwise))
-        return sorted(set(found.values()))
-
-    def _opened(self, start: int, stop: int, more: Sequence[int] = (), *, heap: bool = True, **options: Any) -> Any:
-        """Open a FITS file in memory that holds these rows only."""
-        from astropy.io import fits
-        from astropy.io.fits.verify import VerifyWarning
-
-        # What astropy has to say of the header, it said when the file was opened.
-        warnings.simplefilter("ignore", VerifyWarning)
-        raw = b"".join([self._bytes(start, stop), *(self._bytes(row, row + 1) for row in more)])
-        count = stop - start + len(more)
-        raw, values = self._with_heap(np.frombuffer(bytearray(raw), np.uint8).reshape(count, self._width), heap)
-        self._header["NAXIS2"], self._header["PCOUNT"] = count, len(values)
-        parts = [_text(fits.PrimaryHDU().header), _text(self._header), raw, values]
-        parts.append(b"\0" * (-(len(raw) + len(values)) % _BLOCK))
-        return fits.open(io.BytesIO(b"".join(parts)), memmap=False, **options)
-
-    def _with_heap(self, raw: np.ndarray, heap: bool) -> tuple[bytes, bytes]:
-        """Rows whose descriptors point into a heap of their own, and this heap."""
-        parts: list[bytes] = []
-        position = 0
-        for size, place, dtype in self._heaped:
-            part = raw[:, place : place + 2 * dtype.itemsize]
-            descriptors = np.ascontiguousarray(part).view(dtype)
-            for row, (length, offset) in enumerate(descriptors.tolist()):
-                wanted = length * size if heap else 0
-                descriptors[row] = (length, position) if wanted else (0, 0)
-                if wanted:
-                    parts.append(self._at(self._heap + offset, wanted))
-                    position += wanted
-            part[:] = descriptors.view(np.uint8)
-        return raw.tobytes(), b"".join(parts)
-
-    def _bytes(self, start: int, stop: int) -> bytes:
-        return self._at(self._begin + start * self._width, (stop - start) * self._width)
-
-    def _at(self, position: int, size: int) -> bytes:
-        if not self._begin <= position <= position + size <= self._end:
-            raise EOFError(f"{size} bytes at {position} are said to belong to the table, which ends at {self._end}")
-        self._file.seek(position)
-        found: bytes = self._file.read(size)
-        if len(found) != size:
-            raise EOFError(f"{size} bytes at {position} are expected, {len(found)} are there")
-        return found
-
-
-def _peculiar(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Sorts of values that can change what a column becomes, each with the rows that have one, shape (N,)."""
-    if values.dtype.kind != "S":
-        yield "NaN", _any_of_row(np.isnan(values))
-        return
-    yield "empty", _any_of_row(np.strings.rstrip(values) == b"")
-    characters = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
-    yield "not ASCII", _any_of_row(characters > 127)
-
-
-def _any_of_row(found: np.ndarray) -> np.ndarray:
-    return np.asarray(found.any(axis=tuple(range(1, found.ndim))))
-
-
-def _text(header: Any) -> bytes:
-    text: str = header.tostring()
-    return text.encode("ascii")
+                piece = table.read(start, stop)
+            yield start, piece

@@ -424,9 +424,7 @@ class TestForeignParquet:
     def test_short_batches_are_joined(self, tmp_path, monkeypatch):
         pq.write_table(foreign_arrow(), tmp_path / "t.parquet")
         iterate = pq.ParquetFile.iter_batches
-        monkeypatch.setattr(
-            pq.ParquetFile, "iter_batches", lambda file, batch_size, columns: iterate(file, 2, columns=columns)
-        )
+        monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda file, batch_size, **more: iterate(file, 2, **more))
         assert_pieces(tmp_path / "t.parquet", 3)
         assert_pieces(tmp_path / "t.parquet", 4)
 
@@ -549,7 +547,7 @@ class TestForeignFits:
 
     def test_unknown_column_before_all_is_looked_through(self, tmp_path, monkeypatch):
         fits.BinTableHDU.from_columns(foreign_columns()).writeto(tmp_path / "t.fits")
-        monkeypatch.setattr("astro_galaxysd.images.streaming._FitsRows.deciding_rows", None)
+        monkeypatch.setattr("astro_galaxysd.images.streaming_fits._FitsRows.deciding_rows", None)
         with pytest.raises(UnknownNameError, match="unknown column 'jpg'"):
             next(read_pieces(tmp_path / "t.fits", ["jpg"], rows=2))
 
