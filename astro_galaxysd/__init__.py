@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from astro_galaxysd import errors
     from astro_galaxysd.assessment import evaluate
+    from astro_galaxysd.bulk import generate_to
     from astro_galaxysd.diffusion.autoencoder import LappedAutoencoder
     from astro_galaxysd.evaluation.pareto import pareto_front
     from astro_galaxysd.images.storage import read_table, write_table
@@ -42,6 +43,7 @@ __all__ = [
     "errors",
     "evaluate",
     "generate",
+    "generate_to",
     "hookimpl",
     "inspect_survey",
     "install_into",
@@ -70,6 +72,7 @@ _HOMES = {
     "drop_synthetic": "pipeline",
     "evaluate": "assessment",
     "generate": "pipeline",
+    "generate_to": "bulk",
     "hookimpl": "plugins.hookspecs",
     "inspect_survey": "surveying",
     "install_into": "plugins.host",
