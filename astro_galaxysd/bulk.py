@@ -243,7 +243,9 @@ def _refuse_lost(planned: Table) -> None:
     lost = lost_columns(planned)
     if lost:
         reason = "; ".join(lost.values())
-        raise OutputError(f"shards can't keep the column(s) {', '.join(lost)}: {reason}; remove them from the conditions")
+        raise OutputError(
+            f"shards can't keep the column(s) {', '.join(lost)}: {reason}; remove them from the conditions"
+        )
 
 
 def _refuse_repeated(rows: _Conditions, ids: np.ndarray) -> None:

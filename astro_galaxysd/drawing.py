@@ -41,7 +41,7 @@ __all__ = [
 _CHUNK = 8
 #: Rows that generators with a card's `gflop` draw at a time, padded where there are fewer.
 _TOGETHER = 8
-#: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/speed.py.
+#: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/throughput.py.
 _EFFICIENCY = 0.55
 
 

@@ -32,8 +32,11 @@ Draw one galaxy for every row of a table, or for prompts given here.
 
   galaxysd generate --prompt "spiral galaxy, {bar-shaped structure in the center of galaxy:1.2}" -n 4 -o bars.fits
   galaxysd generate votes.parquet -o drawn.parquet
+  galaxysd generate millions.parquet -o drawn/
 
 TABLE needs a column 'prompt', vote columns or labels, as for 'augment'. Braces carry a feature's weight: {ring:1.2}.
+OUT with a slash at its end is a folder of shards: files of a thousand rows and a manifest. The same command goes on
+where it was interrupted or killed.
 """
 _EVALUATE = """\
 Say how good synthetic galaxies are: realism, diversity, consistency, photometry, morphology and memorisation, each with
@@ -219,6 +222,11 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("-n", type=int, help="galaxies per prompt (default: 1)")
     _add_references(parser)
     _add_shared(parser)
+    group = parser.add_argument_group("folder of shards", "where OUT ends in a slash")
+    group.add_argument("--format", choices=("parquet", "fits"), help="of its files (default: parquet)")
+    group.add_argument("--shard-rows", type=int, metavar="N", help="rows of a file (default: 1000)")
+    group.add_argument("--verify", action="store_true", help="compare files with their hashes, draw damaged ones again")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, whose workers draw")
     parser.set_defaults(run=run_generate)
 
 

@@ -7,8 +7,9 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from astro_galaxysd.cli.inputs import read_json, read_named_table, use_threads
+from astro_galaxysd.cli.inputs import named_path, read_json, read_named_table, use_threads
 from astro_galaxysd.cli.outputs import SHOWN, Outputs, choose_outputs, show
+from astro_galaxysd.cli.shards import generate_shards, wants_shards
 from astro_galaxysd.cli.survey import survey_of
 from astro_galaxysd.errors import ConditionError, RowsLeftOutWarning
 
@@ -97,11 +98,14 @@ def run_generate(options: argparse.Namespace) -> int:
         raise ConditionError("give either TABLE or --prompt")
     if options.n is not None and (options.n < 1 or options.table is not None):
         raise ConditionError(f"-n {options.n}: it is the number of galaxies per --prompt; give at least 1")
-    outputs: Outputs = choose_outputs(options)
     prompts = (options.prompt or []) * (options.n or 1)
+    references = None if options.references is None else read_named_table(options.references)
+    if wants_shards(options):
+        source = Table({"prompt": prompts}) if prompts else named_path(options.table)
+        return generate_shards(options, source, {**_choices(options), **_run(options), "references": references})
+    outputs: Outputs = choose_outputs(options)
     table = Table({"prompt": prompts}) if prompts else read_named_table(options.table)
     rehearse_writing(table[:1], outputs.table, overwrite=outputs.overwrite)
-    references = None if options.references is None else read_named_table(options.references)
     result = pipeline.generate(table, **_choices(options), **_run(options), references=references)
     write_table(result, outputs.table, overwrite=outputs.overwrite)
     return show(outputs, result, 0, "image", _by_prompt(result))

@@ -138,9 +138,7 @@ class PromptStates:
         As `encode_prompts`.
     """
 
-    def __init__(
-        self, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, *, masked_padding: bool = False
-    ) -> None:
+    def __init__(self, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, *, masked_padding: bool = False) -> None:
         self._text_encoder, self._tokenizer, self._masked_padding = text_encoder, tokenizer, masked_padding
         self._known: dict[str, torch.Tensor] = {}
         self._lock = threading.Lock()

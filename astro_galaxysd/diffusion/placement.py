@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MICRO_BATCH", "PRECISIONS", "is_small", "micro_batch", "place"]
 
-#: Rows of a network call on processors. With 16, the network is no faster beside another one: benchmarks/speed.py.
+#: Rows of a network call on processors. With 16, the network is no faster beside another one: benchmarks/throughput.py.
 MICRO_BATCH = 8
 #: Rows of a call of a small network on a GPU, which eight would leave idle.
 _ON_GPU = 64
@@ -70,7 +70,9 @@ def place(components: Components, device: str | None = None, precision: str = "a
         precision = "fp32" if where.type == "cpu" else gpu
     for network in (components.vae, components.text_encoder):
         network.to(where)
-    torch.nn.Module.to(components.unet, where, PRECISIONS[precision])  # diffusers' own warns of casts, whatever the model
+    torch.nn.Module.to(
+        components.unet, where, PRECISIONS[precision]
+    )  # diffusers' own warns of casts, whatever the model
     if is_small(components):
         # what convolutions of oneDNN and of CUDA compute with: 1.1 to 1.3 times as fast on processors
         for network in (components.unet, components.vae):
