@@ -85,7 +85,7 @@ class RowsLeftOutWarning(UserWarning):
 
 
 class VersionsWarning(UserWarning):
-    """A run goes on with other versions of the software than it began with; single pixels may differ by a grey level."""
+    """A run goes on with other versions of the software than before; single pixels may differ by a grey level."""
 
 
 class WeightsError(GalaxySDError, RuntimeError):

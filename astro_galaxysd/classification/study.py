@@ -22,9 +22,9 @@ from astro_galaxysd.classification.curves import best_threshold
 from astro_galaxysd.classification.drawn import as_rows
 from astro_galaxysd.classification.network import SIDE
 from astro_galaxysd.classification.store import Store
-from astro_galaxysd.learning.threads import side_by_side
 from astro_galaxysd.conditions.seeds import stream
 from astro_galaxysd.images.codec import fit_size
+from astro_galaxysd.learning.threads import side_by_side
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -19,9 +19,9 @@ from astro_galaxysd.diffusion.components import load_components
 from astro_galaxysd.diffusion.diffuse import channel_share
 from astro_galaxysd.diffusion.encode import encode_prompts
 from astro_galaxysd.diffusion.finetune import FinetuneRun
+from astro_galaxysd.diffusion.placement import MICRO_BATCH
 from astro_galaxysd.diffusion.recipes import RefineRecipe
 from astro_galaxysd.diffusion.refine import RefineRun, drawn_latents
-from astro_galaxysd.diffusion.placement import MICRO_BATCH
 from astro_galaxysd.diffusion.sample import decode_latents, decoded, sample_latents
 from astro_galaxysd.errors import MissingDependencyError, TrainingError, UnknownNameError
 from astro_galaxysd.evaluation.appearance import Appearance
