@@ -25,7 +25,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="times every line is run (default: 5)")
-    parser.add_argument("--rows", type=int, default=16, help="rows to draw (default: 16)")
+    parser.add_argument("--rows", type=int, default=8, help="rows of the slowest way to draw (default: 8)")
     parser.add_argument("--threads", type=int, help="processor threads for drawing (default: all)")
     options = parser.parse_args()
     print(f"{machine()}\n\nTime to start\n")

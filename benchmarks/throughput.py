@@ -1,19 +1,25 @@
-"""Cutouts a second and peak memory, beside the plain StableDiffusionPipeline on the same rows and the same weights.
+"""Cutouts a second and peak memory, beside diffusers' StableDiffusionPipeline with the same weights.
 
     python benchmarks/throughput.py
+    python benchmarks/throughput.py --long 10000
 
-Three ways to draw the same N rows, each with its own prompt and seed, are run in turn in processes of their own:
+Each way of drawing runs in turn with the others in a process of its own, again and again; medians are printed. Each
+draws a few rows before the clock starts. Rows have different prompts without weights, which the pipeline does not know.
 
-- `load_generator("mini").generate(table)`;
-- diffusers' StableDiffusionPipeline, called once a row;
-- the same pipeline, called with eight rows at a time, which is what one would write to be quick.
+- `load_generator("mini").generate(table)`, as the weights recommend;
+- the pipeline called once a row with 40 steps of Euler ancestral and guidance 6.5, as the published model is sampled:
+  what one writes first;
+- the pipeline with 32 rows a call, 20 steps of DPM-Solver++ and the same guidance: what one writes to be quick;
+- the pipeline with eight rows a call and the generator's own steps, sampler and timesteps. Its images, turned by their
+  seeds as the generator's are, are compared with the generator's: the largest difference, in grey levels, shows that
+  the work was the same.
 
-Same weights folder, sampler, timesteps, guidance and guidance rescale, number of threads; prompts carry no weights,
-which the pipeline does not know. Each process draws eight rows before the clock starts. Medians over the rounds are
-printed, with the largest difference between the images, in grey levels: it shows that the work was the same.
+A last process counts the operations of UNet and decoder for one row and one call (torch.utils.flop_counter; a
+multiplication and an addition are two). It then runs in turn the UNet as the generator runs it, micro-batches side by
+side, and float32 matrix products, both with all threads on one and with one on each thread, of which the faster counts.
 
-A last process counts the operations of the UNet for one row and one step (torch.utils.flop_counter; a multiplication
-and an addition are two), and the float32 matrix product of the machine, as `astro_galaxysd.drawing.estimate` times it.
+With --long so many rows and 100 rows are drawn into folders of shards by `generate_to`, in one process and with one
+loaded generator, the 100 before and after: cost and memory should not grow.
 """
 
 from __future__ import annotations
@@ -32,7 +38,16 @@ from typing import Any
 
 from import_time import cpus, markdown
 
-WAYS = ("generator", "pipeline, 1 a call", "pipeline, 8 a call")
+PUBLISHED, QUICK, ALIKE = (
+    "pipeline, 1 a call, as published",
+    "pipeline, 32 a call, DPM++ 20",
+    "pipeline, 8 a call, as ours",
+)
+WAYS = ("generator", PUBLISHED, QUICK, ALIKE)
+#: Rows of each way, as a multiple of --rows; the generator's are drawn in the time of a few of the others'.
+ROWS = {"generator": 16, PUBLISHED: 1, QUICK: 4, ALIKE: 2}
+PER_CALL = {PUBLISHED: 1, QUICK: 32, ALIKE: 8}
+GUIDANCE = 6.5  # of the published model
 WARM_UP = 8
 FEATURES = (
     "smooth, completely round galaxy", "smooth, in-between round galaxy", "smooth, cigar shaped galaxy",
@@ -71,7 +86,7 @@ def draw_with_generator(steps: int | None) -> Any:
     return draw
 
 
-def draw_with_pipeline(steps: int | None, per_call: int) -> Any:
+def draw_with_pipeline(way: str, steps: int | None) -> Any:
     import numpy as np
     import torch
     from diffusers import StableDiffusionPipeline
@@ -80,33 +95,39 @@ def draw_with_pipeline(steps: int | None, per_call: int) -> Any:
 
     from astro_galaxysd import LappedAutoencoder  # noqa: F401  diffusers looks for it among what is imported
     from astro_galaxysd.diffusion.generator import weights_folder
-    from astro_galaxysd.diffusion.sample import GUIDANCE_RESCALE, make_scheduler
+    from astro_galaxysd.diffusion.sample import GUIDANCE_RESCALE, make_scheduler, turned
     from astro_galaxysd.weightcards import weight_card
 
     diffusers_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
     card = weight_card("mini")
+    sampler, number, guidance = {
+        PUBLISHED: ("euler-ancestral", 40, GUIDANCE),
+        QUICK: ("dpm++", 20, GUIDANCE),
+        ALIKE: (card.sampler, steps or card.steps, card.guidance),
+    }[way]
     pipe = StableDiffusionPipeline.from_pretrained(weights_folder(card.location))
     pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = make_scheduler(dict(pipe.scheduler.config), card.sampler, steps or card.steps)
+    pipe.scheduler = make_scheduler(dict(pipe.scheduler.config), sampler, number)
     times = pipe.scheduler.timesteps.tolist()
     # euler-ancestral takes no list of timesteps: it is given their number, and spaces them itself
-    schedule = {"timesteps": times} if card.sampler == "dpm++" else {"num_inference_steps": len(times)}
+    schedule = {"timesteps": times} if sampler == "dpm++" else {"num_inference_steps": len(times)}
 
     def draw(rows: int) -> Any:
         images = []
-        for start in range(0, rows, per_call):
-            part = slice(start, min(start + per_call, rows))
+        for start in range(0, rows, PER_CALL[way]):
+            part = slice(start, min(start + PER_CALL[way], rows))
             images += pipe(
                 prompts(rows)[part],
-                guidance_scale=card.guidance,
+                guidance_scale=guidance,
                 guidance_rescale=GUIDANCE_RESCALE,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds(rows)[part]],
                 height=card.image_size,
                 width=card.image_size,
                 **schedule,
             ).images
-        return np.stack([np.asarray(image) for image in images])
+        drawn = np.stack([np.asarray(image) for image in images])
+        return turned(drawn, seeds(rows)) if way == ALIKE and card.turned else drawn
 
     return draw
 
@@ -117,10 +138,7 @@ def work(way: str, n: int, steps: int | None, threads: int, out: Path) -> dict[s
     import torch
 
     torch.set_num_threads(threads)
-    if way == "generator":
-        draw = draw_with_generator(steps)
-    else:
-        draw = draw_with_pipeline(steps, 1 if "1 a call" in way else 8)
+    draw = draw_with_generator(steps) if way == "generator" else draw_with_pipeline(way, steps)
     draw(WARM_UP)
     start, cpu = time.perf_counter(), time.process_time()
     images = draw(n)
@@ -132,7 +150,6 @@ def work(way: str, n: int, steps: int | None, threads: int, out: Path) -> dict[s
 
 def cost(threads: int) -> dict[str, float]:
     """GFLOP of the UNet for one row and one step, of the decoder for one row; GFLOP/s of a matrix product."""
-    import numpy as np
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -149,14 +166,72 @@ def cost(threads: int) -> dict[str, float]:
         parts.unet(latents, 500, text)
     with torch.inference_mode(), FlopCounterMode(display=False) as decoder:
         parts.vae.decode(latents)
-    matrix = np.ones((768, 768), dtype=np.float32)
-    best = min(_timed(lambda: matrix @ matrix) for _ in range(20))
+    speeds = speeds_of(parts.unet, unet.get_total_flops() / 1e9, threads)
     return {
         "unet_gflop": unet.get_total_flops() / 1e9,
         "decoder_gflop": decoder.get_total_flops() / 1e9,
-        "matmul_gflop_per_s": 2 * 768**3 / best / 1e9,
+        **speeds,
         "parameters": sum(p.numel() for part in (parts.unet, parts.vae, parts.text_encoder) for p in part.parameters()),
     }
+
+
+def speeds_of(unet: Any, gflop: float, threads: int, seconds: float = 20.0) -> dict[str, float]:
+    """GFLOP/s of the UNet as the generator calls it and of matrix products, measured in turn; medians."""
+    import torch
+
+    from astro_galaxysd.diffusion.placement import MICRO_BATCH
+    from astro_galaxysd.learning.threads import side_by_side
+
+    unet.to(memory_format=torch.channels_last)
+    side, channels = unet.config.sample_size, unet.config.in_channels
+    latents = torch.randn(MICRO_BATCH, channels, side, side).contiguous(memory_format=torch.channels_last)
+    text = torch.randn(MICRO_BATCH, 77, unet.config.cross_attention_dim)
+    matrix = torch.randn(1024, 1024)
+
+    def network(_: int) -> None:
+        with torch.inference_mode():
+            unet(latents, 500, text)
+
+    def products(_: int) -> None:
+        for _ in range(20):
+            matrix @ matrix
+
+    calls = 4 * threads
+    cases = {
+        "unet_rate": (lambda: list(side_by_side(network, range(calls))), calls * MICRO_BATCH * gflop),
+        "beside": (lambda: list(side_by_side(products, range(calls))), calls * 20 * 2 * 1024**3 / 1e9),
+        "together": (lambda: products(0), 20 * 2 * 1024**3 / 1e9),
+    }
+    found: dict[str, list[float]] = {name: [] for name in cases}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found["together"]) < 3:
+        for name, (action, cost) in cases.items():
+            found[name].append(cost / _timed(action))
+    rates = {name: statistics.median(some[1:]) for name, some in found.items()}
+    return {"unet_rate": rates["unet_rate"], "matmul_gflop_per_s": max(rates["beside"], rates["together"])}
+
+
+def long_run(rows: int, threads: int) -> dict[str, float]:
+    """Seconds a cutout of 100 rows and of many into folders of shards, with one loaded generator; peak memory."""
+    import torch
+    from astropy.table import Table
+
+    from astro_galaxysd import generate_to, load_generator
+
+    torch.set_num_threads(threads)
+    generator = load_generator("mini")
+
+    def seconds_a_row(number: int) -> float:
+        table = Table({"prompt": prompts(number), "seed": seeds(number)})
+        with tempfile.TemporaryDirectory() as folder:
+            return _timed(lambda: generate_to(folder, table, generator=generator, progress=False)) / number
+
+    seconds_a_row(WARM_UP)
+    few = [seconds_a_row(100) for _ in range(3)]
+    memory = peak_memory()
+    many = seconds_a_row(rows)
+    few += [seconds_a_row(100) for _ in range(3)]
+    return {"few": statistics.median(few), "many": many, "few_memory": memory, "many_memory": peak_memory()}
 
 
 def _timed(action: Any) -> float:
@@ -175,91 +250,106 @@ def run_apart(*arguments: str, threads: int) -> dict[str, float]:
     return answer
 
 
-def measure(n: int = 16, steps: int | None = None, rounds: int = 3, threads: int | None = None) -> dict[str, Any]:
-    """Seconds, memory and images of each way; cost of the model; medians over the rounds."""
+def measure(n: int = 8, steps: int | None = None, rounds: int = 3, threads: int | None = None) -> dict[str, Any]:
+    """Cutouts a second, memory and images of each way; speed of the model; medians over the rounds."""
     import numpy as np
 
     from astro_galaxysd.weightcards import weight_card
 
     threads = threads or cpus()
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    costs = []
     with tempfile.TemporaryDirectory() as folder:
         out = {way: str(Path(folder) / f"{number}.npy") for number, way in enumerate(WAYS)}
-        shared = ["--rows", str(n), *(["--steps", str(steps)] if steps else [])]
         for _ in range(rounds):
-            costs.append(run_apart("--work", "cost", threads=threads))
             for way in WAYS:
+                shared = ["--rows", str(n * ROWS[way]), *(["--steps", str(steps)] if steps else [])]
                 results[way].append(run_apart("--work", way, "--out", out[way], *shared, threads=threads))
-        images = {way: np.load(path).astype(int) for way, path in out.items()}
+        both = (np.load(out[way]).astype(int)[: n * ROWS[ALIKE]] for way in ("generator", ALIKE))
+        difference = int(np.abs(next(both) - next(both)).max())
     card = weight_card("mini")
-    model = {key: statistics.median(one[key] for one in costs) for key in costs[0]}
-    calls = (1 if card.guidance == 1 else 2) * (steps or card.steps)
     medians = {
         key: {way: statistics.median(one[key] for one in rows) for way, rows in results.items()}
         for key in ("seconds", "cpu", "memory")
     }
-    seconds = medians["seconds"]
-    rate = n * (calls * model["unet_gflop"] + model["decoder_gflop"]) / seconds["generator"]
+    for key in ("seconds", "cpu"):
+        medians[key] = {way: value / (n * ROWS[way]) for way, value in medians[key].items()}
+    model = run_apart("--work", "cost", threads=threads)
+    calls = (1 if card.guidance == 1 else 2) * (steps or card.steps)
     return {
-        "rows": n,
+        "rows": {way: n * ROWS[way] for way in WAYS},
         "steps": steps or card.steps,
         "guidance": card.guidance,
         "sampler": card.sampler,
         "threads": threads,
         **medians,
-        "difference": {way: int(np.abs(images[way] - images["generator"]).max()) for way in WAYS},
+        "difference": difference,
         **model,
-        "gflop_per_s": rate,
-        "share": n * calls * model["unet_gflop"] / seconds["generator"] / model["matmul_gflop_per_s"],
+        "share": calls * model["unet_gflop"] / medians["seconds"]["generator"] / model["matmul_gflop_per_s"],
     }
 
 
 def table(found: dict[str, Any]) -> list[str]:
     """Lines of the report."""
-    n, ours = found["rows"], found["seconds"]["generator"]
-    head = ["drawing", "cutouts/s", "generator's rate / this", "CPU s a cutout", "peak MB", "largest difference"]
+    ours = found["seconds"]["generator"]
+    head = ["drawing", "rows", "cutouts/s", "generator's rate / this", "CPU s a cutout", "peak MB"]
     rows = [
-        [
-            way,
-            f"{n / s:.2f}",
-            f"{s / ours:.2f}",
-            f"{found['cpu'][way] / n:.2f}",
-            f"{found['memory'][way]:.0f}",
-            str(found["difference"][way]),
-        ]
+        [way, str(found["rows"][way]), f"{1 / s:.2f}", f"{s / ours:.1f}", f"{found['cpu'][way]:.3f}",
+         f"{found['memory'][way]:.0f}"]
         for way, s in found["seconds"].items()
-    ]
+    ]  # fmt: skip
     return [
-        f"{n} rows of different prompts, {found['steps']} steps, {found['sampler']}, guidance {found['guidance']:g}, "
-        f"{found['threads']} thread(s), same weights ({found['parameters'] / 1e6:.1f} M parameters)",
+        f"generator: {found['steps']} steps, {found['sampler']}, guidance {found['guidance']:g}; {found['threads']} "
+        f"thread(s), same weights ({found['parameters'] / 1e6:.1f} M parameters)",
         "",
         *markdown([head, *rows]),
         "",
-        f"UNet, one row, one call: {found['unet_gflop']:.3f} GFLOP (two calls a step with guidance); "
-        f"decoder, one row: {found['decoder_gflop']:.3f} GFLOP",
-        f"float32 matrix product here: {found['matmul_gflop_per_s']:.1f} GFLOP/s; the UNet's work while the generator "
-        f"draws: {100 * found['share']:.0f} % of it",
+        f"Largest difference between the generator's images and those of the last line, in grey levels: "
+        f"{found['difference']}",
+        f"UNet, one row, one call: {found['unet_gflop']:.3f} GFLOP; decoder, one row: "
+        f"{found['decoder_gflop']:.3f} GFLOP",
+        f"UNet: {found['unet_rate']:.1f} GFLOP/s, float32 matrix product {found['matmul_gflop_per_s']:.1f}, ratio "
+        f"{found['unet_rate'] / found['matmul_gflop_per_s']:.2f}; its work while the generator draws: "
+        f"{found['share']:.2f} of the matrix product's rate",
+    ]
+
+
+def long_lines(rows: int, found: dict[str, float]) -> list[str]:
+    """Lines about many rows."""
+    few, many = found["few"], found["many"]
+    return [
+        "",
+        f"Into shards: 100 rows {few * 1e3:.1f} ms a cutout, {found['few_memory']:.0f} MB at most; {rows} rows "
+        f"{many * 1e3:.1f} ms, {found['many_memory']:.0f} MB; ratio {many / few:.2f}",
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=16, help="rows to draw (default: 16)")
-    parser.add_argument("--steps", type=int, help="sampling steps (default: what the weights recommend)")
+    parser.add_argument("--rows", type=int, default=8, help="rows of the slowest way (default: 8)")
+    parser.add_argument(
+        "--steps", type=int, help="the generator's steps (default: what the weights recommend)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="times every way is run (default: 3)")
     parser.add_argument("--threads", type=int, help="processor threads of every way (default: all)")
+    parser.add_argument("--long", type=int, default=0, metavar="ROWS", help="also draw so many rows (default: none)")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
-    parser.add_argument("--work", choices=(*WAYS, "cost"), help=argparse.SUPPRESS)
+    parser.add_argument("--work", choices=(*WAYS, "cost", "long"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work == "cost":
         print(json.dumps(cost(options.threads)))
+    elif options.work == "long":
+        print(json.dumps(long_run(options.rows, options.threads)))
     elif options.work:
         print(json.dumps(work(options.work, options.rows, options.steps, options.threads, options.out)))
     else:
         found = measure(options.rows, options.steps, options.rounds, options.threads)
-        print(json.dumps(found, indent=1) if options.json else "\n".join(table(found)))
+        lines = table(found)
+        if options.long:
+            threads = options.threads or cpus()
+            found["long"] = run_apart("--work", "long", "--rows", str(options.long), threads=threads)
+            lines += long_lines(options.long, found["long"])
+        print(json.dumps(found, indent=1) if options.json else "\n".join(lines))
 
 
 if __name__ == "__main__":
