@@ -265,7 +265,7 @@ def test_files_give_the_figures_of_tables(kept, tmp_path, monkeypatch, kind):
 
 
 def test_the_same_file_gives_both_sides(kept, tmp_path):
-    both = vstack([table(REAL, synthetic=[False] * 120), table([0] * 20, ids="s", seed=1, synthetic=[True] * 20)])
+    both = vstack([table(REAL, synthetic=[False] * 120), table([0, 1] * 10, ids="s", seed=1, synthetic=[True] * 20)])
     folder = in_shards(both, tmp_path / "both", "parquet")
     want, found = judge(both, both), judge(folder, folder)
     np.testing.assert_array_equal(found.synthetic.images, want.synthetic.images)

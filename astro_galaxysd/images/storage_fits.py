@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -158,25 +158,30 @@ def shard_hdus(table: Table, shape: Sequence[int]) -> fits.HDUList:
 
 
 def shard_description(path: Path) -> dict[str, Any] | None:
-    """Description of a shard, by as little of it as possible; None if the file is none or is compressed."""
+    """Description of a shard, by as little of it as possible; None if the file is none, is compressed or damaged."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        # What there is to say of other files is said when they are opened.
+        warnings.simplefilter("ignore")
+        try:
+            return _described(file)
+        except (EOFError, OSError, KeyError, ValueError):
+            return None
+
+
+def _described(file: BinaryIO) -> dict[str, Any] | None:
     from astropy.io import fits
 
-    with path.open("rb") as file:
-        if file.read(len(_FITS)) != _FITS:
+    if file.read(len(_FITS)) != _FITS:
+        return None
+    file.seek(0)
+    size = 0
+    for title in ("", SHARD, DESCRIPTION):
+        file.seek(-(-size // BLOCK) * BLOCK, os.SEEK_CUR)
+        header = fits.Header.fromfile(file)
+        if header.get("EXTNAME", "") != title or (not title and header["NAXIS"] != 0):
             return None
-        file.seek(0)
-        for title in ("", SHARD, DESCRIPTION):
-            try:
-                header = fits.Header.fromfile(file)
-            except EOFError:
-                return None
-            if header.get("EXTNAME", "") != title:
-                return None
-            size = header["NAXIS1"] * header["NAXIS2"] + header["PCOUNT"] if title else 0
-            if title == DESCRIPTION:
-                break
-            file.seek(-(-size // BLOCK) * BLOCK, os.SEEK_CUR)
-        found: dict[str, Any] = json.loads(file.read(size))
+        size = header["NAXIS1"] * header["NAXIS2"] + header["PCOUNT"] if title else 0
+    found: dict[str, Any] = json.loads(file.read(size))
     return found
 
 
