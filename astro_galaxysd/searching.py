@@ -115,8 +115,8 @@ def search(
     Parameters
     ----------
     catalogue : Table or path
-        Galaxies with images, and ids to call them by; a Parquet or FITS file is read piece by piece. Labelled galaxies
-        that are among them, by id or as the same pixels, are left out.
+        Galaxies with images, and ids to call them by; a Parquet or FITS file, or a folder of such files, is read
+        piece by piece. Labelled galaxies that are among them, by id or as the same pixels, are left out.
     target : str
         The class, as `augment_table`; not a free prompt.
     labelled : Table

@@ -27,6 +27,9 @@ from astro_galaxysd.errors import (
 )
 from astro_galaxysd.evaluation.scores import Score, score_table
 from astro_galaxysd.evaluation.scoring import EVALUATION
+from astro_galaxysd.images import codec
+from astro_galaxysd.images.shardfiles import write_shard
+from astro_galaxysd.images.storage import write_table
 from astro_galaxysd.learning.trainingids import write_training_ids
 from astro_galaxysd.plugins.manager import get_registry
 from astro_galaxysd.records import EvaluatorSpec
@@ -225,6 +228,64 @@ def test_an_augmented_table_gives_both_sides(kept):
     assert set(found.synthetic.ids) <= {f"r{row}" for row in range(120, 160)}
     assert set(found.real.ids) | set(found.held.ids) <= {f"r{row}" for row in range(120)}
     assert found.record["excluded"]["synthetic"]["not synthetic"] == 120
+
+
+def in_shards(rows, folder, kind, size=17):
+    folder.mkdir()
+    for number, start in enumerate(range(0, len(rows), size)):
+        part = rows[start : start + size]
+        write_shard(part, [np.asarray(part["image"])], folder / f"shard-{number:05d}.{kind}", kind)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["parquet", "fits", None])
+def test_files_give_the_figures_of_tables(kept, tmp_path, monkeypatch, kind):
+    """Of real rows that are not compared, no image is read."""
+    real, drawn = table(REAL), table([0] * 20 + [1] * 20, ids="s", seed=1, synthetic=np.ones(40, bool))
+    learnt = table(REAL, ids="t", seed=4)
+    want = judge(real, drawn, n=16, training=learnt, reconstructions=real)
+    if kind:
+        paths = [in_shards(one, tmp_path / f"{number}", kind) for number, one in enumerate((real, drawn, learnt))]
+    else:
+        paths = [write_table(one, tmp_path / f"{number}.fits") for number, one in enumerate((real, drawn, learnt))]
+    read = []
+    monkeypatch.setattr(
+        "astro_galaxysd.evaluation.samples.read_images",
+        lambda items, rows: read.extend(rows) or codec.read_images(items, rows=rows),
+    )
+    found = judge(paths[0], str(paths[1]), n=16, training=paths[2], reconstructions=real)
+    assert len(read) == 4 * 16 + len(learnt)
+    for name in ("real", "held", "synthetic", "training", "reconstructions"):
+        one, other = getattr(found, name), getattr(want, name)
+        assert one.ids.tolist() == other.ids.tolist()
+        np.testing.assert_array_equal(one.images, other.images)
+        assert one.conditions["group"].tolist() == other.conditions["group"].tolist()
+    assert found.table.pformat(max_lines=-1) == want.table.pformat(max_lines=-1)
+    assert found.record | {"created": ""} == want.record | {"created": ""}
+
+
+def test_the_same_file_gives_both_sides(kept, tmp_path):
+    both = vstack([table(REAL, synthetic=[False] * 120), table([0, 1] * 10, ids="s", seed=1, synthetic=[True] * 20)])
+    folder = in_shards(both, tmp_path / "both", "parquet")
+    want, found = judge(both, both), judge(folder, folder)
+    np.testing.assert_array_equal(found.synthetic.images, want.synthetic.images)
+    np.testing.assert_array_equal(found.held.images, want.held.images)
+
+
+def test_files_of_images_alone(kept, tmp_path):
+    for name, seed in (("real", 0), ("drawn", 1)):
+        alone = table(REAL, ids="", seed=seed)[["image"]]
+        write_table(alone, tmp_path / f"{name}.parquet")
+    found = judge(tmp_path / "real.parquet", tmp_path / "drawn.parquet", groups=None, n=20)
+    assert len(found.synthetic) == 20
+
+
+def test_a_file_without_the_images(kept, tmp_path):
+    path = write_table(table(REAL), tmp_path / "real.parquet")
+    with pytest.raises(UnknownNameError, match="unknown image column 'img': did you mean 'image'"):
+        judge(path, table(REAL, ids="s", seed=1), images="img")
+    with pytest.raises(ConditionError, match="there is no table at .*gone.parquet"):
+        judge(tmp_path / "gone.parquet", table(REAL, ids="s", seed=1))
 
 
 def test_the_same_rng_gives_the_same_rows(kept):

@@ -17,6 +17,7 @@ from astro_galaxysd.errors import (
     OutputExistsError,
     UnknownNameError,
 )
+from astro_galaxysd.images.shardfiles import write_shard
 from astro_galaxysd.searching import SEARCH
 
 FILES = ["candidates.parquet", "candidates.png", "search.json", "vetting.html"]
@@ -83,6 +84,23 @@ def test_the_rare_ones_come_first(first, catalogue):
     assert told.completeness.low <= hits.sum() / 24 <= told.completeness.high
     assert told.prevalence.low <= 24 / 400 <= told.prevalence.high
     assert told.found.value == pytest.approx(30 * told.purity.value)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fits"])
+def test_a_catalogue_in_several_files(first, catalogue, labelled, tmp_path, suffix):
+    """Synthetic rows among them are left out, as in one file."""
+    rows = catalogue[0].copy()
+    rows["synthetic"] = False
+    made = rows[:3].copy()
+    made["id"], made["synthetic"] = ["made1", "made2", "made3"], True
+    for number, part in enumerate((rows[:150], made, rows[150:160], rows[160:])):
+        write_shard(part, [np.asarray(part["image"])], tmp_path / f"part-{number}{suffix}", suffix[1:])
+    found = look(tmp_path, labelled)
+    assert found.candidates["id"].tolist() == first[0].candidates["id"].tolist()
+    np.testing.assert_allclose(found.candidates["search_score"], first[0].candidates["search_score"])
+    record = found.candidates.meta[SEARCH]
+    assert record["scored"] == len(rows)
+    assert record["left out"]["synthetic"] == {"rows": 3, "named": ["made1", "made2", "made3"]}
 
 
 def test_the_nearest_labelled_ones(first, labelled):

@@ -34,7 +34,7 @@ class Pieces:
     Parameters
     ----------
     source : Table or path
-        A file is read piece by piece.
+        A file, or a folder of files, is read piece by piece.
     images : str
         Image column.
     id_column : str or None

@@ -47,7 +47,7 @@ an error and with what as many real galaxies score in their place. Writes a repo
   galaxysd evaluate survey.fits survey_rings.fits --embedder org/model -o report/
 
 REAL are galaxies that the generator was not trained on. SYNTHETIC are drawn ones, or a table that 'augment' wrote, of
-which the synthetic rows count.
+which the synthetic rows count. Both may be folders of Parquet or FITS files; only images that are compared are read.
 """
 _SWEEP = """\
 Draw the same rows with every combination of settings, judge them, and mark those that no other outdoes.
@@ -73,8 +73,8 @@ candidates with calibrated probabilities, a sheet of them, and a page to look at
   galaxysd search survey.parquet --labelled known.parquet --target merger -o round1/
   galaxysd search survey.parquet --labelled known.parquet --target merger --after round1/ -o round2/
 
-CATALOGUE is FITS or Parquet, read piece by piece, and needs images only. Answers that the page exports, saved as
-round1/vetting.csv, are the labels of the next round.
+CATALOGUE is FITS or Parquet, a file or a folder of files, read piece by piece, and needs images only. Answers that the
+page exports, saved as round1/vetting.csv, are the labels of the next round.
 """
 _SURVEY = """\
 Say what a survey's cutouts are: which can be read, their pixel scale, seeing, sizes, sky and noise, whether drawn

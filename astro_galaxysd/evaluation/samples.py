@@ -34,7 +34,7 @@ class _Numbered(Sequence[Any]):
     """Some items of a longer sequence, under their numbers there."""
 
     def __init__(self, items: Any, numbers: np.ndarray) -> None:
-        self._items = dict(zip(numbers.tolist(), items, strict=True))
+        self._items: dict[int, Any] = dict(zip(numbers.tolist(), items, strict=True))
 
     def __len__(self) -> int:
         return max(self._items) + 1
@@ -139,13 +139,13 @@ def _read(parts: Iterator[tuple[Any, np.ndarray, np.ndarray]], count: int) -> np
     """Images of one size in one array, which is never held twice."""
     if not count:
         raise ImageError("there are no rows; give at least one")
-    pixels, first = None, 0
+    pixels, first = np.empty(0, dtype=np.uint8), 0
     for items, rows, places in parts:
         _refuse_missing(items, rows)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK].tolist()
             for row, place, image in zip(part, places[start:], read_images(items, rows=part), strict=False):
-                if pixels is None:
+                if not pixels.size:
                     pixels, first = np.empty((count, *image.shape), dtype=np.uint8), row
                 _refuse_size(image.shape, row, pixels.shape[1:], first)
                 pixels[place] = image

@@ -19,7 +19,7 @@ from astro_galaxysd.images.encoded import quick_png
 from astro_galaxysd.images.features import features_metadata, image_structs
 from astro_galaxysd.images.files import atomic_path
 from astro_galaxysd.images.hdu import display_hdus
-from astro_galaxysd.images.provenance import RUN_RECORD
+from astro_galaxysd.images.provenance import RUN_RECORD, json_ready
 from astro_galaxysd.images.shardimages import BLOCK
 from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.images.storage_columns import IMAGE, KEY, disassemble
@@ -109,6 +109,7 @@ def _images(pieces: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
         given += len(piece)
         if given <= count:
             yield from piece
+        del piece  # before the next one is made
     if given != count:
         raise ImageError(f"{given} images for {count} rows; give one for each row")
 
@@ -125,7 +126,7 @@ def _write_parquet(rows: Table, images: Iterator[np.ndarray], path: Path) -> Non
     columns = pa.table(arrow_columns(description, stored))
     place = columns.column_names.index(IMAGE)
     columns = columns.set_column(place, IMAGE, image_structs([b""] * len(rows)))
-    record = {RUN_RECORD: json.dumps(rows.meta[RUN_RECORD])} if RUN_RECORD in rows.meta else {}
+    record = {RUN_RECORD: json.dumps(json_ready(rows.meta[RUN_RECORD]))} if RUN_RECORD in rows.meta else {}
     metadata = {KEY: json.dumps(description), **features_metadata(columns.schema), **record}
     schema = columns.schema.with_metadata(metadata)
     with open_writer(path, schema) as file:
@@ -154,9 +155,7 @@ def _write_fits(rows: Table, images: Iterator[np.ndarray], path: Path) -> None:
     """Write the table, then each HDU as its image comes."""
     from astro_galaxysd.images.storage_fits import shard_hdus
 
-    first = next(images, None)
-    if first is None:
-        raise ImageError(f"0 images for {len(rows)} rows; give one for each row")
+    first = next(images).copy()  # there is one for each row, or `_images` has raised
     with path.open("wb") as file:
         shard_hdus(rows, first.shape).writeto(file)
         for hdu in display_hdus(rows, chain([first], images), IMAGE):

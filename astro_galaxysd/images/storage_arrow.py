@@ -7,12 +7,15 @@ hang on a single row, so a file that is read in pieces is gone through once befo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from astro_galaxysd.images.features import is_image_struct
+from astro_galaxysd.images.provenance import RUN_RECORD
 from astro_galaxysd.images.sources import object_array
 
 if TYPE_CHECKING:
@@ -164,9 +167,14 @@ def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _meta(metadata: dict[bytes, bytes]) -> dict[str, str]:
+def _meta(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     texts = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in metadata.items()}
-    return {key: text for key, text in texts.items() if not key.startswith(_FOREIGN_METADATA)}
+    found: dict[str, Any] = {key: text for key, text in texts.items() if not key.startswith(_FOREIGN_METADATA)}
+    if RUN_RECORD in found:
+        # Of a shard that another program changed.
+        with suppress(ValueError):
+            found[RUN_RECORD] = json.loads(found[RUN_RECORD])
+    return found
 
 
 def _column(arrow: Any) -> Any:

@@ -13,6 +13,9 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import copy
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ __all__ = [
     "IMAGES",
     "KEY",
     "assemble",
+    "columns_key",
     "disassemble",
     "is_ours",
     "table_columns",
@@ -147,6 +151,11 @@ def table_columns(description: Mapping[str, Any]) -> list[str]:
     return [entry["name"] for entry in description["columns"] if entry["name"] not in hidden] + list(parts) + beside
 
 
+def columns_key(description: Mapping[str, Any]) -> str:
+    """Text that files have in common whose tables are the same but for rows and meta."""
+    return json.dumps({key: value for key, value in description.items() if key not in ("rows", "meta")})
+
+
 def _mixin_parts(description: Mapping[str, Any]) -> dict[str, set[str]]:
     """Names of the stored columns of each mixin column."""
     mixins = _from_yaml(description["mixins"])
@@ -262,6 +271,12 @@ def _to_yaml(value: Any, what: str) -> str:
 
 
 def _from_yaml(text: str) -> Any:
+    # Every piece of a file has the same meta, and YAML is slow to read.
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
     from astropy.io.misc import yaml
 
     return yaml.load(text)

@@ -13,17 +13,18 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from astro_galaxysd.errors import ConditionError
-from astro_galaxysd.images.shardimages import ImageRows
+from astro_galaxysd.images.shardimages import BLOCK, ImageRows
 from astro_galaxysd.images.sources import object_array
 from astro_galaxysd.images.storage_columns import (
     IMAGE,
@@ -48,12 +49,14 @@ __all__ = [
     "open_images",
     "read_fits",
     "read_hdu",
+    "shard_description",
     "shard_hdus",
     "strict",
     "write_fits",
 ]
 
 DESCRIPTION, SHARD = "GALAXYSD", "GALAXIES"
+_FITS = b"SIMPLE  ="
 #: FITS format and the dtype it is stored with; FITS has neither signed bytes nor half floats.
 _FORMATS = {
     "b1": ("L", "b1"), "u1": ("B", "u1"), "i1": ("I", "i2"), "i2": ("I", "i2"), "i4": ("J", "i4"), "i8": ("K", "i8"),
@@ -152,6 +155,34 @@ def shard_hdus(table: Table, shape: Sequence[int]) -> fits.HDUList:
         text = np.frombuffer(json.dumps(description).encode("ascii"), np.uint8)
         cell = fits.Column("description", f"{len(text)}B", array=text[np.newaxis])
         return fits.HDUList([fits.PrimaryHDU(), hdu, fits.BinTableHDU.from_columns([cell], name=DESCRIPTION)])
+
+
+def shard_description(path: Path) -> dict[str, Any] | None:
+    """Description of a shard, by as little of it as possible; None if the file is none, is compressed or damaged."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        # What there is to say of other files is said when they are opened.
+        warnings.simplefilter("ignore")
+        try:
+            return _described(file)
+        except (EOFError, OSError, KeyError, ValueError):
+            return None
+
+
+def _described(file: BinaryIO) -> dict[str, Any] | None:
+    from astropy.io import fits
+
+    if file.read(len(_FITS)) != _FITS:
+        return None
+    file.seek(0)
+    size = 0
+    for title in ("", SHARD, DESCRIPTION):
+        file.seek(-(-size // BLOCK) * BLOCK, os.SEEK_CUR)
+        header = fits.Header.fromfile(file)
+        if header.get("EXTNAME", "") != title or (not title and header["NAXIS"] != 0):
+            return None
+        size = header["NAXIS1"] * header["NAXIS2"] + header["PCOUNT"] if title else 0
+    found: dict[str, Any] = json.loads(file.read(size))
+    return found
 
 
 def open_images(hdus: fits.HDUList, description: dict[str, Any], columns: Sequence[str] | None) -> ImageRows | None:

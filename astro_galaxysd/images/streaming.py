@@ -17,7 +17,7 @@ import numpy as np
 
 from astro_galaxysd.errors import ConditionError, UnknownNameError
 from astro_galaxysd.images.storage import PARTS, locate_table, parts_of, read_table, reading
-from astro_galaxysd.images.storage_columns import wanted_names
+from astro_galaxysd.images.storage_columns import columns_key, wanted_names
 from astro_galaxysd.images.storage_parts import common_layout, conform, stack
 
 if TYPE_CHECKING:
@@ -217,8 +217,11 @@ def table_length(source: Table | str | os.PathLike[str]) -> int:
 
             return count_folder(path)
         if chosen == "fits":
-            from astro_galaxysd.images.storage_fits import find_table, open_fits, strict
+            from astro_galaxysd.images.storage_fits import find_table, open_fits, shard_description, strict
 
+            shard = shard_description(path)
+            if shard is not None:
+                return int(shard["rows"])
             with strict(path), open_fits(path) as hdus:
                 return int(find_table(hdus, path)[0].header["NAXIS2"])
         from astro_galaxysd.images.storage_parquet import open_parquet
@@ -259,7 +262,7 @@ def _all_pieces(source: Any, columns: Sequence[str] | None, wanted: np.ndarray) 
 
 def _placed_pieces(
     path: Path, chosen: str, columns: Sequence[str] | None, rows: int, wanted: np.ndarray | None = None
-) -> Iterator[tuple[int, Table]]:
+) -> Generator[tuple[int, Table], None, None]:
     """Pieces of a file or of the files of a folder, with the row at which they begin.
 
     Those without a row of `wanted` (ascending; all: None) may be left out.
@@ -278,7 +281,7 @@ def _placed_pieces(
         first += count
 
 
-def _without_places(pieces: Generator[tuple[int, Table]]) -> Iterator[Table]:
+def _without_places(pieces: Generator[tuple[int, Table], None, None]) -> Iterator[Table]:
     with closing(pieces):
         for _, piece in pieces:
             yield piece
@@ -294,17 +297,35 @@ def _layout(source: Any, columns: Sequence[str] | None) -> Table:
     if chosen == "folder":
         return read_table(path, columns)[:0]
     parts, kind = parts_of(path) if chosen == PARTS else ([path], chosen)
-    layouts = []
+    layouts: dict[str, tuple[Path, Table]] = {}
     for part in parts:
         try:
-            layouts.append((part, _file_layout(part, kind, columns)))
+            # Shards of a run are alike: the first stands for them.
+            key = _known_columns(part, kind) or str(part)
+            if key not in layouts:
+                layouts[key] = part, _file_layout(part, kind, columns)
         except UnknownNameError as error:
             if part is parts[0]:
                 raise
             raise ConditionError(
                 f"{str(part)!r} has other columns than {parts[0].name!r}: {error}; name columns that all files have"
             ) from error
-    return common_layout(layouts)
+    return common_layout(list(layouts.values()))
+
+
+def _known_columns(path: Path, chosen: str) -> str | None:
+    """What a file says of its own columns; None where another program wrote it, or only reading it tells."""
+    with reading(path):
+        if chosen == "parquet":
+            from astro_galaxysd.images.storage_parquet import open_parquet, stored_names
+
+            with open_parquet(path) as file:
+                _, description = stored_names(file, None)
+        else:
+            from astro_galaxysd.images.storage_fits import shard_description
+
+            description = shard_description(path)
+    return None if description is None else columns_key(description)
 
 
 def _file_layout(path: Path, chosen: str, columns: Sequence[str] | None) -> Table:

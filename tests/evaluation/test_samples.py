@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
@@ -11,8 +13,11 @@ from astro_galaxysd.conditions.table import VOTES
 from astro_galaxysd.errors import ImageError, UnknownNameError
 from astro_galaxysd.evaluation import samples
 from astro_galaxysd.evaluation.samples import read_sample, refuse_unlike, rows_of
+from astro_galaxysd.images.encoded import Encoding, encode_image
 from astro_galaxysd.images.planes import image_hdu
+from astro_galaxysd.images.shardfiles import write_shard
 from astro_galaxysd.images.sources import object_array
+from astro_galaxysd.images.storage import write_table
 from astro_galaxysd.testing import example_batch
 
 PIXELS = example_batch(6, size=16).images
@@ -20,7 +25,7 @@ PIXELS = example_batch(6, size=16).images
 
 def read(source, rows=(0, 1, 2), **options):
     requests = read_requests(Table({"prompt": ["sdss, merger"] * len(rows)}))
-    table = source if isinstance(source, Table) else Table({"image": source})
+    table = source if isinstance(source, Table | Path) else Table({"image": source})
     return read_sample(table, list(rows), requests, what="real", ids=[f"id{row}" for row in rows], **options)
 
 
@@ -47,6 +52,41 @@ def test_other_rows_are_not_decoded():
     assert len(read(images)) == 3
     with pytest.raises(ImageError, match="real images: row 3"):
         read(images, (0, 3))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.fits", "folder", "shards"])
+def test_files_are_read_by_row(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("astro_galaxysd.images.streaming._ROWS", 2)
+    path = tmp_path / name
+    if name == "shards":
+        path.mkdir()
+        for number in range(3):
+            part = slice(2 * number, 2 * number + 2)
+            write_shard(Table({"id": [1, 2]}), [PIXELS[part]], path / f"{number}.parquet", "parquet")
+    else:
+        write_table(Table({"image": PIXELS}), path)
+    sample = read(path, (4, 1, 5, 4), groups=["a", "b", "c", "a"])
+    np.testing.assert_array_equal(sample.images, PIXELS[[4, 1, 5, 4]])
+    assert not sample.images.flags.writeable
+    assert sample.conditions["group"].tolist() == ["a", "b", "c", "a"]
+    with pytest.raises(UnknownNameError, match="unknown image column 'img'.*Name the column that holds the images"):
+        read(path, images="img")
+    with pytest.raises(ImageError, match="real images: there are no rows"):
+        read(path, ())
+
+
+def test_rows_of_files_are_named_by_their_place_in_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("astro_galaxysd.images.streaming._ROWS", 2)
+    files = object_array([encode_image(pixels, Encoding("PNG")) for pixels in (*PIXELS[:4], PIXELS[4, :8, :8])])
+    files = np.append(files, object_array([b"no image", None]))
+    path = write_table(Table({"image": files}), tmp_path / "a.parquet")
+    assert len(read(path)) == 3
+    with pytest.raises(ImageError, match="real images: row 4 is 8x8 pixels where row 3 is 16x16"):
+        read(path, (4, 3))
+    with pytest.raises(ImageError, match="real images: row 5: 8 bytes that are no readable JPEG or PNG"):
+        read(path, (5, 3))
+    with pytest.raises(ImageError, match="real images: row 6 has no image"):
+        read(path, (0, 6))
 
 
 def test_floats_are_read_as_they_are_elsewhere():
