@@ -90,7 +90,7 @@ def run_generate(options: argparse.Namespace) -> int:
     """Draw for prompts or the rows of a table, write."""
     from astropy.table import Table
 
-    from astro_galaxysd import pipeline
+    from astro_galaxysd.generation import generate
     from astro_galaxysd.images.storage import rehearse_writing, write_table
 
     if (options.table is None) == (options.prompt is None):
@@ -102,7 +102,7 @@ def run_generate(options: argparse.Namespace) -> int:
     table = Table({"prompt": prompts}) if prompts else read_named_table(options.table)
     rehearse_writing(table[:1], outputs.table, overwrite=outputs.overwrite)
     references = None if options.references is None else read_named_table(options.references)
-    result = pipeline.generate(table, **_choices(options), **_run(options), references=references)
+    result = generate(table, **_choices(options), **_run(options), references=references)
     write_table(result, outputs.table, overwrite=outputs.overwrite)
     return show(outputs, result, 0, "image", _by_prompt(result))
 
