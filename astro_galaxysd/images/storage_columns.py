@@ -244,7 +244,7 @@ def _plain_yaml(value: Any) -> str | None:
     """The same text without astropy's dialect, which imports coordinates; None where something needs it."""
     import yaml
 
-    class Plain(yaml.SafeDumper):
+    class Plain(yaml.SafeDumper):  # type: ignore[misc]
         """Refuses tuples, which plain YAML would make lists of."""
 
     Plain.add_representer(tuple, Plain.represent_undefined)
