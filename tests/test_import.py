@@ -24,13 +24,13 @@ HEAVY = {
 }
 
 
-def loaded_after(code, folder):
-    """Heavy modules in a fresh interpreter; started elsewhere, so that the installed package is met."""
+def loaded_after(code, folder, heavy=HEAVY):
+    """Modules of `heavy` in a fresh interpreter; started elsewhere, so that the installed package is met."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True, timeout=120
     )
-    return HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
+    return heavy & set(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,35 @@ def loaded_after(code, folder):
 )
 def test_nothing_heavy_is_loaded(code, tmp_path):
     assert loaded_after(code, tmp_path) == set()
+
+
+#: What one cutout needs nothing of, and would wait for.
+NOT_FOR_DRAWING = {
+    "astro_galaxysd.assessment",
+    "astro_galaxysd.evaluation.judges",
+    "astro_galaxysd.pipeline",
+    "astro_galaxysd.surveying",
+    "astropy.coordinates",
+    "matplotlib",
+    "pandas",
+    "photutils",
+    "sklearn",
+}
+
+DRAW = """
+from astro_galaxysd.cli import main
+assert main("generate --prompt merger -n 1 --steps 2 --no-progress -o one.parquet".split()) == 0
+"""
+
+
+def test_a_cutout_waits_for_nothing_that_it_does_not_need(tmp_path):
+    assert loaded_after(DRAW, tmp_path, NOT_FOR_DRAWING) == set()
+    assert (tmp_path / "one.parquet").exists()
+
+
+@pytest.mark.parametrize("module", ["pandas", "astropy.coordinates"])
+def test_the_check_of_drawing_can_fail(module, tmp_path):
+    assert loaded_after(f"import {module}", tmp_path, NOT_FOR_DRAWING) == {module}
 
 
 def test_the_check_can_fail(tmp_path):

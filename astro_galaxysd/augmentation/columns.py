@@ -11,16 +11,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn
 from astropy.time import Time, TimeDelta
 from astropy.units import Quantity
 from astropy.utils.masked import Masked
 
 from astro_galaxysd.errors import ConditionError, ImageError
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
 
 __all__ = ["NewValues", "extend_column", "refuse_unknown_kind"]
 
@@ -54,7 +56,7 @@ def refuse_unknown_kind(column: Any, name: str) -> None:
     ConditionError
         For mixin columns other than Quantity, Time, SkyCoord and masked ones.
     """
-    if not isinstance(column, (Column, Quantity, Time, TimeDelta, SkyCoord, Masked)):
+    if not (isinstance(column, (Column, Quantity, Time, TimeDelta, Masked)) or _is_position(column)):
         raise ConditionError(
             f"column {name!r} is a {type(column).__name__}, which has no value for 'missing' that new rows could get; "
             "remove it or convert it to a plain column"
@@ -101,7 +103,7 @@ def _blank_tail(longer: Any, start: int, new: NewValues | None) -> Any:
     tail = slice(start, None)
     if isinstance(longer, (Masked, Time, TimeDelta)):
         longer[tail] = np.ma.masked
-    elif isinstance(longer, SkyCoord):
+    elif _is_position(longer):
         longer[tail] = _nowhere(longer[tail])
     elif longer.dtype.kind in "fc":
         longer[tail] = np.nan
@@ -115,6 +117,13 @@ def _blank_tail(longer: Any, start: int, new: NewValues | None) -> Any:
     return longer
 
 
+def _is_position(column: Any) -> bool:
+    # imported for those few columns alone that are nothing else
+    from astropy.coordinates import SkyCoord
+
+    return isinstance(column, SkyCoord)
+
+
 def _nowhere(coordinates: SkyCoord) -> SkyCoord:
     """The same frame with NaN for every position and motion (masking would leave the motions behind)."""
 
@@ -123,7 +132,7 @@ def _nowhere(coordinates: SkyCoord) -> SkyCoord:
 
     motions = {key: blank(motion) for key, motion in coordinates.data.differentials.items()}
     data = blank(coordinates.data, **({"differentials": motions} if motions else {}))
-    return SkyCoord(coordinates.frame.realize_frame(data))
+    return type(coordinates)(coordinates.frame.realize_frame(data))
 
 
 def _extend_plain(column: Column, number: int, new: NewValues | None, indexed: bool) -> Column:

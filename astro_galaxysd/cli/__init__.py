@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it, so that help and plug-in li
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import signal
 import sys
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Status 2 for a wrong command line, 0 after ``--help`` and ``--version``.
     """
     options = make_parser().parse_args(arguments)
+    # the system takes the memory back; looking for garbage among all that was imported takes a second
+    atexit.register(gc.freeze)
     logging.basicConfig(format="galaxysd: %(message)s", level=logging.INFO if options.debug else logging.WARNING)
     with warnings.catch_warnings():
         if not options.debug:

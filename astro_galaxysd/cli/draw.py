@@ -91,7 +91,7 @@ def run_generate(options: argparse.Namespace) -> int:
     """Draw for prompts or the rows of a table, write."""
     from astropy.table import Table
 
-    from astro_galaxysd import pipeline
+    from astro_galaxysd.generation import generate
     from astro_galaxysd.images.storage import rehearse_writing, write_table
 
     if (options.table is None) == (options.prompt is None):
@@ -106,7 +106,7 @@ def run_generate(options: argparse.Namespace) -> int:
     outputs: Outputs = choose_outputs(options)
     table = Table({"prompt": prompts}) if prompts else read_named_table(options.table)
     rehearse_writing(table[:1], outputs.table, overwrite=outputs.overwrite)
-    result = pipeline.generate(table, **_choices(options), **_run(options), references=references)
+    result = generate(table, **_choices(options), **_run(options), references=references)
     write_table(result, outputs.table, overwrite=outputs.overwrite)
     return show(outputs, result, 0, "image", _by_prompt(result))
 

@@ -259,15 +259,31 @@ def _restore_column(entry: Mapping[str, Any], column: StoredColumn) -> Any:
 
 def _to_yaml(value: Any, what: str) -> str:
     """YAML in astropy's dialect (units, times, arrays included)."""
-    from astropy.io.misc import yaml
-
     try:
-        text: str = yaml.dump(value, sort_keys=False)
+        text = _plain_yaml(value)
+        if text is None:
+            from astropy.io.misc import yaml
+
+            text = str(yaml.dump(value, sort_keys=False))
     except Exception as error:
         raise OutputError(
             f"{what} can't be stored: {error}; keep numbers, texts, lists, dicts and astropy objects"
         ) from error
     return text
+
+
+def _plain_yaml(value: Any) -> str | None:
+    """The same text without astropy's dialect, which imports coordinates; None where something needs it."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):  # type: ignore[misc]
+        """Refuses tuples, which plain YAML would make lists of."""
+
+    Plain.add_representer(tuple, Plain.represent_undefined)
+    try:
+        return str(yaml.dump(value, Dumper=Plain, sort_keys=False, default_flow_style=None))
+    except yaml.representer.RepresenterError:
+        return None
 
 
 def _from_yaml(text: str) -> Any:

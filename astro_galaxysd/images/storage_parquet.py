@@ -82,7 +82,7 @@ def arrow_columns(description: dict[str, Any], stored: Sequence[StoredColumn]) -
             inside.append(column)
     packed = pack_nulls(inside)
     if packed is not None:
-        arrays[MASK_COLUMN] = pa.array([row.tobytes() for row in packed], pa.binary())
+        arrays[MASK_COLUMN] = _pieces_array(pa, [row.tobytes() for row in packed])
     return arrays
 
 
@@ -194,29 +194,54 @@ def _arrow_array(pa: Any, column: StoredColumn) -> Any:
         return _number_array(pa, column)
     nulls = np.zeros(len(column.values), bool) if column.nulls is None else column.nulls
     items = [None if null else item for item, null in zip(column.values.tolist(), nulls, strict=True)]
-    large = sum(4 * len(item) if isinstance(item, str) else len(item) for item in items if item) > _OFFSET_LIMIT
     if column.kind == "texts":
-        return pa.array(items, pa.large_string() if large else pa.string())
-    return pa.array(items, pa.large_binary() if large else pa.binary())
+        return _pieces_array(pa, [None if item is None else item.encode() for item in items], text=True)
+    return _pieces_array(pa, items)
 
 
 def _number_array(pa: Any, column: StoredColumn) -> Any:
     values = column.values
     if is_image_stack(values):
-        png = [encode_image(pixels, Encoding("PNG")) for pixels in values]
-        return pa.array(png, pa.large_binary() if sum(map(len, png)) > _OFFSET_LIMIT else pa.binary())
+        return _pieces_array(pa, [encode_image(pixels, Encoding("PNG")) for pixels in values])
     if values.dtype.kind == "c":
         # Arrow has no complex numbers: a list of real and imaginary part.
         values = np.ascontiguousarray(values)[..., np.newaxis].view(values.real.dtype)
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     if values.ndim == 1:
-        return pa.array(values, mask=column.nulls)
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), int(np.prod(values.shape[1:])))
+        return _flat_array(pa, values, column.nulls)
+    lists = pa.FixedSizeListArray.from_arrays(_flat_array(pa, values.ravel()), int(np.prod(values.shape[1:])))
     if column.values.ndim == 1 and column.nulls is not None:
         return pa.array([None if null else item for item, null in zip(lists.to_pylist(), column.nulls, strict=True)],
                         pa.list_(lists.type.value_type))  # fmt: skip
     return lists
+
+
+# Made of their buffers: `pyarrow.array` imports pandas to see whether it is given something of pandas.
+
+
+def _flat_array(pa: Any, values: np.ndarray, nulls: np.ndarray | None = None) -> Any:
+    """Arrow array of numbers or booleans, shape (N,), native byte order."""
+    data = np.packbits(values, bitorder="little") if values.dtype == bool else np.ascontiguousarray(values)
+    buffers = [_validity(pa, nulls), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+
+
+def _pieces_array(pa: Any, pieces: Sequence[bytes | None], *, text: bool = False) -> Any:
+    """Arrow array of bytes, or of texts in UTF-8."""
+    ends = np.cumsum([0, *(len(piece or b"") for piece in pieces)], dtype=np.int64)
+    if ends[-1] > _OFFSET_LIMIT:
+        kind = pa.large_string() if text else pa.large_binary()
+    else:
+        kind, ends = pa.string() if text else pa.binary(), ends.astype(np.int32)
+    nulls = np.array([piece is None for piece in pieces], dtype=bool)
+    data = b"".join(piece or b"" for piece in pieces)
+    return pa.Array.from_buffers(kind, len(pieces), [_validity(pa, nulls), pa.py_buffer(ends), pa.py_buffer(data)])
+
+
+def _validity(pa: Any, nulls: np.ndarray | None) -> Any:
+    """Arrow's bits for what is not null; None where nothing is."""
+    return None if nulls is None or not nulls.any() else pa.py_buffer(np.packbits(~nulls, bitorder="little"))
 
 
 def _stored_column(arrow: Any, entry: dict[str, Any], inside: np.ndarray | None, first: int) -> StoredColumn:

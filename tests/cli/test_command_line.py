@@ -273,3 +273,17 @@ print(json.dumps(sorted({"torch", "diffusers", "astropy", "numpy", "PIL"} & set(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_at_the_end_no_garbage_is_looked_for(tmp_path):
+    program = """
+import atexit, gc
+atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 0))  # runs after what main() registers
+from astro_galaxysd.cli import main
+main(["plugins"])
+print("frozen:", gc.get_freeze_count() > 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-2:] == ["frozen: False", "frozen: True"]

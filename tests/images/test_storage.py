@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.io.misc import yaml
 from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.time import Time
 from astropy.utils.masked import Masked
@@ -26,6 +28,8 @@ from astro_galaxysd.errors import (
     UnknownNameError,
 )
 from astro_galaxysd.images.storage import read_table, write_table
+from astro_galaxysd.images.storage_columns import disassemble
+from astro_galaxysd.images.storage_parquet import _flat_array, _pieces_array
 
 SUFFIXES = [".fits", ".fits.gz", ".parquet", ""]
 JPEG = b"\xff\xd8\xff\xe0 pretend \xff\xd9"
@@ -367,6 +371,47 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     with pytest.raises(MissingDependencyError, match="pip install pyarrow"):
         write_table(Table({"a": [1]}), tmp_path / "u.parquet")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"plain": {"numbers": [1, 2.5, 1e17, True, None, float("inf")], "text": "a: b\n'c'", "empty": {}}},
+        {"pair": (1, 2)},
+        {"deep": [{"pair": (1, "a")}]},
+        {"numpy": np.float32(0.1), "unit": u.Jy},
+    ],
+)
+def test_meta_is_written_as_astropy_writes_it(meta):
+    description, _ = disassemble(Table({"a": [1]}, meta=meta))
+    assert description["meta"] == yaml.dump(meta, sort_keys=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "nulls"),
+    [
+        (np.array([True, False] * 6), None),
+        (np.array([True, False] * 6), np.arange(12) % 3 == 0),
+        (np.arange(24, dtype=np.int16)[::2], np.arange(12) % 3 == 0),
+        (np.array([0.5, -np.inf, 1e30], dtype=np.float32), np.array([True, False, False])),
+        (np.array([], dtype=np.uint64), None),
+    ],
+)
+def test_numbers_become_what_arrow_makes_of_them(values, nulls):
+    assert _flat_array(pa, values, nulls).equals(pa.array(values, mask=nulls))
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_texts_and_bytes_become_what_arrow_makes_of_them(text, monkeypatch):
+    pieces = [b"merger", None, b"", "Bärenhüter".encode(), *[b"x"] * 9]
+    items = [piece.decode() if text and piece is not None else piece for piece in pieces]
+    kinds = (pa.string(), pa.large_string()) if text else (pa.binary(), pa.large_binary())
+    for some in (slice(None), slice(0)):
+        assert _pieces_array(pa, pieces[some], text=text).equals(pa.array(items[some], kinds[0]))
+    monkeypatch.setattr("astro_galaxysd.images.storage_parquet._OFFSET_LIMIT", 20)
+    large = _pieces_array(pa, pieces, text=text)
+    large.validate(full=True)
+    assert large.equals(pa.array(items, kinds[1]))
 
 
 def test_writing_leaves_the_table_alone(everything, tmp_path):
