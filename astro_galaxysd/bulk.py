@@ -231,8 +231,8 @@ def _continued(manifest: Manifest, before: Manifest) -> Manifest:
         told.append(f"other conditions or other shard_rows ({rows[0]} rows there, {rows[1]} now)")
     if told:
         raise OutputExistsError(
-            f"{str(manifest.folder)!r} holds galaxies that were drawn otherwise: {'; '.join(told)}. Name another folder, "
-            "or ask for the same to go on"
+            f"{str(manifest.folder)!r} holds galaxies that were drawn otherwise: {'; '.join(told)}. Name another "
+            "folder, or ask for the same to go on"
         )
     old, new = ({**one.run["versions"], "machine": one.run["machine"]} for one in (before, manifest))
     other = [f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)]

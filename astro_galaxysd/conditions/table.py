@@ -134,7 +134,7 @@ def choose_dialect(table: Table, schema: str | None = None) -> VoteDialect:
 
 
 class DialectChoice:
-    """The dialect that `choose_dialect` takes for a table, found piece by piece; it reads a piece as it would the whole.
+    """The dialect that `choose_dialect` takes for a table, found piece by piece; it reads pieces as it would the whole.
 
     Parameters
     ----------
