@@ -109,7 +109,7 @@ def killed(folder: Path, kills: int, seed: int, rows: int = 300) -> dict[str, An
         while status != 0:
             process = _forked(target, asked)
             if len(there) < kills:
-                time.sleep(rng.uniform(0, seconds / 2))
+                time.sleep(rng.uniform(0, seconds))
                 os.kill(process, signal.SIGKILL)
             status = _wait(process)
             if status == -signal.SIGKILL:
@@ -121,14 +121,8 @@ def killed(folder: Path, kills: int, seed: int, rows: int = 300) -> dict[str, An
                 assert status == 0, status
         assert shards(target) == want, "after the last run, files are others than those of an undisturbed one"
         assert not list(target.glob(".partial-*"))
-    return {
-        "kills": len(there),
-        "shards": len(want),
-        "there": there,
-        "partial": partial,
-        "runs": runs,
-        "seconds": seconds,
-    }
+    found = {"kills": len(there), "shards": len(want), "there_after_each_kill": there, "runs": runs}
+    return found | {"kills_that_left_a_hidden_file": partial, "seconds_undisturbed": round(seconds, 2)}
 
 
 def _forked(folder: Path, rows: Table) -> int:

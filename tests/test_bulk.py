@@ -759,4 +759,4 @@ def test_killed_a_few_times(tmp_path):
 def test_killed_twenty_times(tmp_path):
     said = answer("killed", tmp_path, 20, 2)
     assert (said["kills"], said["shards"]) == (20, 60)
-    assert any(0 < there < 60 for there in said["there"])
+    assert any(0 < there < 60 for there in said["there_after_each_kill"])
