@@ -24,6 +24,7 @@ from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError
 from astro_galaxysd.images.manifest import Manifest, Shard, only_writer, read_manifest, rows_hash
 from astro_galaxysd.images.provenance import run_record
 from astro_galaxysd.images.shardfiles import SHARD_KINDS, lost_columns
+from astro_galaxysd.references import reference_images
 from astro_galaxysd.stretches import Stretches
 from astro_galaxysd.weightcards import DEFAULT_WEIGHTS
 from astro_galaxysd.workers import Task, draw_here, draw_on
@@ -120,7 +121,7 @@ def generate_to(
     Raises
     ------
     ConditionError, PromptError, UnknownNameError, WeightsError
-        Before anything is drawn, of any row.
+        Before anything is drawn, of any row. A ConditionError also where the conditions change meanwhile.
     OutputExistsError
         If the folder holds something else, or rows that were drawn from other conditions or in another way.
     OutputError
@@ -184,8 +185,12 @@ def _planned(folder: Path, kind: str, rows: Stretches, drawing: Drawing) -> Mani
 
 
 def _told(drawing: Drawing) -> dict[str, Any]:
-    """What is known of the drawing before the first galaxy."""
-    return {**drawing.told, **getattr(drawing.generator, "provenance", {})}
+    """What is known of the drawing before the first galaxy; what was asked for, where the generator doesn't tell."""
+    asked: dict[str, Any] = {"steps": drawing.request.steps, "guidance": drawing.request.guidance}
+    if drawing.settings.get("references") is not None:
+        asked["references"] = hashlib.sha256(reference_images(drawing.settings["references"]).tobytes()).hexdigest()
+    given = {name: value for name, value in asked.items() if value is not None}
+    return {**given, **drawing.told, **getattr(drawing.generator, "provenance", {})}
 
 
 def _asked(planned: Table) -> str:
@@ -254,8 +259,8 @@ def _drawn(
     there = [manifest.is_there(shard, verify=verify) for shard in manifest.shards]
     damaged = tuple(shard.file for shard, good in zip(manifest.shards, there, strict=True) if shard.sha256 and not good)
     missing = np.flatnonzero(~np.array(there)).tolist()
-    for number in missing:
-        manifest = manifest.with_shard(number, replace(manifest.shards[number], sha256="", size=0))
+    kept = zip(manifest.shards, there, strict=True)
+    manifest = replace(manifest, shards=tuple(old if good else replace(old, sha256="", size=0) for old, good in kept))
     manifest.write()
     planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
     tasks = _tasks(manifest, rows, missing)

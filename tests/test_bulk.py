@@ -343,7 +343,7 @@ def test_error_of_a_generator(write, cheap, shards, done, tmp_path):
     assert shards(tmp_path / "out") == shards(done)
 
 
-def test_error_of_a_plug_in(write, flow, writer, monkeypatch, tmp_path):
+def test_error_of_a_plug_in(write, flow, monkeypatch, tmp_path):
     real = flow.generate
 
     def broken(self, conditions, *, batch_size=None):
@@ -355,7 +355,7 @@ def test_error_of_a_plug_in(write, flow, writer, monkeypatch, tmp_path):
     monkeypatch.setattr(flow, "generate", broken)
     with pytest.raises(PluginError, match="out of ink"):
         write(tmp_path / "out", generator="flow")
-    monkeypatch.undo()
+    assert read_manifest(tmp_path / "out").rows == 5
 
 
 def test_images_of_another_size(write, cheap, shards, tmp_path):
@@ -429,6 +429,33 @@ def test_another_run_is_refused(change, options, message, write, writer, shards,
     with pytest.raises(OutputExistsError, match=f"holds galaxies that were drawn otherwise: .*{message}.*Name another"):
         write(done, change(writer.table(12)), **options, generator=UNTOUCHABLE)
     assert shards(done) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "steps 3 there, None now"),
+        ({"steps": 4}, "steps 3 there, 4 now"),
+        ({"steps": 3, "guidance": 2.0}, "guidance None there, 2.0 now"),
+    ],
+)
+def test_another_sampling_of_a_plug_in_is_refused(options, message, write, flow, tmp_path):
+    """This one doesn't say before it draws what it draws with."""
+    write(tmp_path / "out", generator="flow", steps=3)
+    with pytest.raises(OutputExistsError, match=message):
+        write(tmp_path / "out", generator="flow", **options)
+
+
+def test_other_references_are_refused(write, flow, monkeypatch, tmp_path):
+    def begin(self, card, *, steps=None, guidance=None, references=None):
+        self.size = 16
+
+    monkeypatch.setattr(flow, "__init__", begin)
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    write(tmp_path / "out", generator="flow", references=images)
+    assert write(tmp_path / "out", generator="flow", references=images).drawn == 0
+    with pytest.raises(OutputExistsError, match="references .* there, .* now"):
+        write(tmp_path / "out", generator="flow", references=images + 1)
 
 
 def test_another_generator_is_refused(write, done, cheap):
