@@ -71,7 +71,7 @@ class RoundGalaxies:
         offset = np.arange(SIZE) - (SIZE - 1) / 2
         radius = np.hypot(offset[:, None], offset[None, :])
         self.light = [(200 * np.exp(-radius / width))[..., None].astype(np.uint8) for width in np.linspace(3, 9, 16)]
-        self.sky = rng.integers(0, 20, (2 * SIZE, 2 * SIZE, 3), dtype=np.uint8)
+        self.sky = rng.integers(0, 20, (8 * SIZE, 8 * SIZE, 3), dtype=np.uint8)
 
     def generate(self, conditions: Any, *, batch_size: int | None = None) -> Any:
         import numpy as np
@@ -82,7 +82,7 @@ class RoundGalaxies:
         return ImageBatch(images, conditions, np.arange(len(conditions)).astype(str))
 
     def image(self, seed: int) -> Any:
-        light, down, right = seed % 16, seed // 16 % SIZE, seed // 1024 % SIZE
+        light, down, right = seed % 16, seed // 16 % (7 * SIZE), seed // 16384 % (7 * SIZE)
         return self.light[light] + self.sky[down : down + SIZE, right : right + SIZE]
 
 

@@ -777,8 +777,8 @@ KILLS = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are begun 
 
 @KILLS
 def test_killed_a_few_times(tmp_path):
-    said = answer("killed", tmp_path, 3, 1, 100)
-    assert (said["kills"], said["shards"]) == (3, 20)
+    said = answer("killed", tmp_path, 3, 1, 60)
+    assert (said["kills"], said["shards"]) == (3, 12)
 
 
 @KILLS
