@@ -9,25 +9,23 @@ seed, so it does not matter who draws which shard, when, or how often.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astro_galaxysd.conditions.columns import find_id_column, row_names
-from astro_galaxysd.conditions.seeds import RNG, refuse_duplicates, row_seeds, run_seed
+from astro_galaxysd.conditions.seeds import RNG, refuse_duplicates
 from astro_galaxysd.drawing import Drawing, warn_if_interrupted
 from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError, VersionsWarning
-from astro_galaxysd.generation import check_seeds, with_prompts
-from astro_galaxysd.images.manifest import Manifest, Shard, only_writer, read_manifest
-from astro_galaxysd.images.provenance import SEED, json_ready, run_record
+from astro_galaxysd.images.manifest import Manifest, Shard, only_writer, read_manifest, rows_hash
+from astro_galaxysd.images.provenance import run_record
 from astro_galaxysd.images.shardfiles import SHARD_KINDS, lost_columns
-from astro_galaxysd.images.streaming import read_pieces
+from astro_galaxysd.references import reference_images
+from astro_galaxysd.stretches import Stretches
 from astro_galaxysd.weightcards import DEFAULT_WEIGHTS
 from astro_galaxysd.workers import Task, draw_here, draw_on
 
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Written", "generate_to"]
 
-_IMAGE = "image"
 #: Rows of a shard: 25 MB of galaxies of 128 pixels, two minutes of drawing on two cores.
 SHARD_ROWS = 1000
 
@@ -124,7 +121,7 @@ def generate_to(
     Raises
     ------
     ConditionError, PromptError, UnknownNameError, WeightsError
-        Before anything is drawn, of any row.
+        Before anything is drawn, of any row. A ConditionError also where the conditions change meanwhile.
     OutputExistsError
         If the folder holds something else, or rows that were drawn from other conditions or in another way.
     OutputError
@@ -146,18 +143,22 @@ def generate_to(
     """
     _check(format, shard_rows, client, generator)
     folder = Path(dest).expanduser().absolute()
-    rows = _Conditions(conditions, shard_rows, schema, labels, label_column, id_column)
+    rows = Stretches(
+        conditions, shard_rows, schema=schema, labels=labels, label_column=label_column, id_column=id_column
+    )
     with only_writer(folder):
         before = read_manifest(folder)
         rows.choose_seed(rng, None if before is None else before.run["parameters"].get("run_seed"))
         drawing = Drawing(
-            next(rows.stretches())[1], generator, weights=weights, steps=steps, guidance=guidance,
+            next(iter(rows)).rows, generator, weights=weights, steps=steps, guidance=guidance,
             batch_size=batch_size, references=references, progress=False,
         )  # fmt: skip
         manifest = _planned(folder, format, rows, drawing)
         if before is not None:
             manifest = _continued(manifest, before)
-        return _drawn(manifest, rows, drawing, client=client, verify=verify, progress=progress)
+        written = _drawn(manifest, rows, drawing, client=client, verify=verify, progress=progress)
+    warn_if_interrupted(written.rows, written.planned)
+    return written
 
 
 def _check(format: str, shard_rows: int, client: Any, generator: Any) -> None:
@@ -171,110 +172,49 @@ def _check(format: str, shard_rows: int, client: Any, generator: Any) -> None:
         )
 
 
-class _Conditions:
-    """The rows of a run, stretch by stretch, as often as they are asked for."""
-
-    def __init__(
-        self,
-        source: Table | str | os.PathLike[str],
-        shard_rows: int,
-        schema: str | None,
-        labels: Mapping[str, str] | None,
-        label_column: str | None,
-        id_column: str | None,
-    ) -> None:
-        self._source, self._shard_rows, self._id_column = source, int(shard_rows), id_column
-        self._options: dict[str, Any] = {"schema": schema, "labels": labels, "label_column": label_column}
-        first = next(read_pieces(source, rows=1), None)
-        if first is None:
-            raise ConditionError("conditions have no row; give at least one")
-        self._identified = find_id_column(first, id_column) is not None or "row_id" in first.colnames
-        self._columns = [name for name in first.colnames if name != _IMAGE]
-        self._seeded = SEED in self._columns
-        self.seed: int | None = None
-        self.source = with_prompts(first, **self._options)[1]
-
-    def choose_seed(self, rng: RNG, before: int | None) -> None:
-        """Seed of the run: of `rng`, else the one from before, else new; none where rows have seeds of their own."""
-        if rng is not None or not self._seeded:
-            self.seed = before if rng is None and before is not None else run_seed(rng)
-
-    def stretches(self) -> Iterator[tuple[list[str], Table]]:
-        """Names and planned rows of one shard after the other."""
-        first = 0
-        for rows in read_pieces(self._source, self._columns, rows=self._shard_rows):
-            try:
-                planned = with_prompts(rows, **self._options)[0]
-                names = row_names(rows, self._id_column)
-            except ConditionError as error:
-                if first:
-                    error.add_note(f"rows are counted from row {first} of the conditions")
-                raise
-            if not self._identified:
-                names = [str(first + int(name)) for name in names]
-            if self.seed is None:
-                check_seeds(rows, first)
-            else:
-                planned[SEED] = row_seeds(self.seed, names)
-            planned.meta.clear()
-            yield names, planned
-            first += len(rows)
-
-
-def _planned(folder: Path, kind: str, rows: _Conditions, drawing: Drawing) -> Manifest:
+def _planned(folder: Path, kind: str, rows: Stretches, drawing: Drawing) -> Manifest:
     """Check all rows and say what each shard is to hold; nothing is drawn yet."""
     shards, ids = [], []
-    for number, (names, planned) in enumerate(rows.stretches()):
+    for number, names, planned in rows:
         drawing.check(planned)
-        _refuse_lost(planned)
         ids.append(np.array([_short_hash(name) for name in names], dtype=np.uint64))
-        shards.append(Shard(f"shard-{number:05d}.{kind}", len(planned), _hash_of(planned)))
+        shards.append(Shard(f"shard-{number:05d}.{kind}", len(planned), _asked(planned)))
     _refuse_repeated(rows, np.concatenate(ids))
-    parameters = {"conditions": rows.source["conditions"], "run_seed": rows.seed, **_told(drawing)}
+    parameters = {"conditions": ", ".join(sorted(rows.sources)), "run_seed": rows.seed, **_told(drawing)}
     return Manifest(folder, kind, run_record(**parameters), tuple(shards))
 
 
 def _told(drawing: Drawing) -> dict[str, Any]:
-    """What is known of the drawing before the first galaxy."""
-    return {**drawing.told, **getattr(drawing.generator, "provenance", {})}
+    """What is known of the drawing before the first galaxy; what was asked for, where the generator doesn't tell."""
+    asked: dict[str, Any] = {"steps": drawing.request.steps, "guidance": drawing.request.guidance}
+    if drawing.settings.get("references") is not None:
+        asked["references"] = hashlib.sha256(reference_images(drawing.settings["references"]).tobytes()).hexdigest()
+    given = {name: value for name, value in asked.items() if value is not None}
+    return {**given, **drawing.told, **getattr(drawing.generator, "provenance", {})}
 
 
-def _refuse_lost(planned: Table) -> None:
-    lost = lost_columns(planned)
-    if lost:
-        reason = "; ".join(lost.values())
+def _asked(planned: Table) -> str:
+    try:
+        return rows_hash(planned)
+    except OutputError as error:
+        lost = lost_columns(planned)
         raise OutputError(
-            f"shards can't keep the column(s) {', '.join(lost)}: {reason}; remove them from the conditions"
-        )
+            f"shards can't keep the column(s) {', '.join(lost)}: {'; '.join(lost.values()) or error}; remove them from "
+            "the conditions"
+        ) from error
 
 
-def _refuse_repeated(rows: _Conditions, ids: np.ndarray) -> None:
+def _refuse_repeated(rows: Stretches, ids: np.ndarray) -> None:
     """Raise where an id occurs twice; only then are names kept."""
     values, counts = np.unique(ids, return_counts=True)
     repeated = set(values[counts > 1].tolist())
     if repeated:
-        named = (name for names, _ in rows.stretches() for name in names)
+        named = (name for stretch in rows for name in stretch.names)
         refuse_duplicates([name for name in named if _short_hash(name) in repeated])
 
 
 def _short_hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:8], "big")
-
-
-def _hash_of(rows: Table) -> str:
-    """SHA-256 of the columns of rows; widths of texts, which hang on the other rows of a table, don't count."""
-    digest = hashlib.sha256()
-    for name in rows.colnames:
-        values = rows[name]
-        masked = np.ma.getmaskarray(np.ma.asarray(values)) if hasattr(values, "dtype") else np.zeros(0)
-        plain = np.asarray(values.filled() if hasattr(values, "filled") else values)
-        if plain.dtype.kind in "iufb":
-            content = plain.astype(plain.dtype.newbyteorder("<")).tobytes()
-        else:
-            content = json.dumps(json_ready(plain.tolist())).encode()
-        for part in (name.encode(), str(plain.shape).encode(), content, masked.tobytes()):
-            digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
 
 
 def _continued(manifest: Manifest, before: Manifest) -> Manifest:
@@ -311,32 +251,27 @@ def _continued(manifest: Manifest, before: Manifest) -> Manifest:
 
 
 def _drawn(
-    manifest: Manifest, rows: _Conditions, drawing: Drawing, *, client: Any, verify: bool, progress: bool
+    manifest: Manifest, rows: Stretches, drawing: Drawing, *, client: Any, verify: bool, progress: bool
 ) -> Written:
     """Draw what is not there; the manifest is written before the first shard and after each."""
     from tqdm import tqdm
 
     there = [manifest.is_there(shard, verify=verify) for shard in manifest.shards]
     damaged = tuple(shard.file for shard, good in zip(manifest.shards, there, strict=True) if shard.sha256 and not good)
-    for number in np.flatnonzero(~np.array(there)).tolist():
-        manifest = manifest.with_shard(number, replace(manifest.shards[number], sha256="", size=0))
+    missing = np.flatnonzero(~np.array(there)).tolist()
+    kept = zip(manifest.shards, there, strict=True)
+    manifest = replace(manifest, shards=tuple(old if good else replace(old, sha256="", size=0) for old, good in kept))
     manifest.write()
     planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
-    record = {name: value for name, value in manifest.run.items() if name != "created"}
-    tasks = (
-        Task(number, rows_of_shard, manifest.path(shard), manifest.kind, record)
-        for number, (shard, good, (_, rows_of_shard)) in enumerate(
-            zip(manifest.shards, there, rows.stretches(), strict=True)
-        )
-        if not good
-    )
+    tasks = _tasks(manifest, rows, missing)
     finished = draw_here(drawing, tasks) if client is None else draw_on(client, drawing, tasks)
     with tqdm(total=planned, initial=before, unit="galaxy", disable=not progress) as bar:
         try:
             for done in finished:
                 shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size)
-                manifest = manifest.with_shard(done.number, shard)
-                manifest.write()
+                now = manifest.with_shard(done.number, shard)
+                now.write()
+                manifest = now
                 bar.update(shard.rows)
         except KeyboardInterrupt:
             if not manifest.rows:
@@ -344,6 +279,26 @@ def _drawn(
         except Exception as error:
             error.add_note(f"{manifest.rows} of {planned} rows are in {str(manifest.folder)!r}; the same call goes on")
             raise
-    written = Written(manifest.folder, manifest.rows, planned, manifest.rows - before, damaged)
-    warn_if_interrupted(written.rows, planned)
-    return written
+    return Written(manifest.folder, manifest.rows, planned, manifest.rows - before, damaged)
+
+
+def _tasks(manifest: Manifest, rows: Stretches, missing: Sequence[int]) -> Iterator[Task]:
+    """Shards to draw, one by one, as they were planned.
+
+    Raises
+    ------
+    ConditionError
+        If the conditions aren't any more what they were.
+    """
+    record = {name: value for name, value in manifest.run.items() if name != "created"}
+    left = set(missing)
+    for number, _, planned in rows.some(set(missing)) if missing else ():
+        if rows_hash(planned) != manifest.shards[number].asked:
+            break
+        left.remove(number)
+        yield Task(number, planned, manifest.path(manifest.shards[number]), manifest.kind, record)
+    if left:
+        raise ConditionError(
+            f"the conditions of {manifest.shards[min(left)].file} changed while they were drawn from; "
+            "write to another folder, or bring back what they were"
+        )

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -316,8 +316,9 @@ class Drawing:
             self.registry.after_generate(self.request, batch)
 
     def _draw(self, start: int, stop: int, shape: tuple[int, ...] | None) -> ImageBatch:
-        # A copy, because a slice of a Table shares its values and a generator might change them.
-        rows = self.conditions[start:stop].copy()
+        # By number, which copies: a slice of a Table shares its values and a generator might change them.
+        rows = self.conditions[np.arange(start, stop)]
+        rows.meta = deepcopy(rows.meta)
         with self._guard("generate"):
             batch = self.generator.generate(rows, batch_size=self.request.batch_size)
             _check_batch(batch, stop - start, self.request.generator, shape)

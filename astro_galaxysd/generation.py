@@ -32,7 +32,7 @@ from astro_galaxysd.weightcards import DEFAULT_WEIGHTS
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from astro_galaxysd.plugins.protocols import Generator
+    from astro_galaxysd.plugins.protocols import Generator, VoteDialect
 
 __all__ = ["add_provenance", "check_seeds", "generate", "with_prompts"]
 
@@ -118,9 +118,16 @@ def generate(
 
 
 def with_prompts(
-    conditions: Table, *, schema: str | None, labels: Mapping[str, str] | None, label_column: str | None
+    conditions: Table,
+    *,
+    schema: str | None,
+    labels: Mapping[str, str] | None,
+    label_column: str | None,
+    dialect: VoteDialect | None = None,
 ) -> tuple[Table, dict[str, Any]]:
     """Rows with their prompt and its weights, and what the prompts were read from, for the run record.
+
+    `dialect` is given for a piece of a table, see `read_conditions`.
 
     Raises
     ------
@@ -128,20 +135,20 @@ def with_prompts(
         As `generate`.
     """
     check_columns(conditions)
-    known = read_conditions(conditions, schema=schema, labels=labels, label_column=label_column)
+    known = read_conditions(conditions, schema=schema, labels=labels, label_column=label_column, dialect=dialect)
     planned = conditions.copy(copy_data=False)
     planned[PROMPT] = np.array(known.prompts, dtype=str)
     planned[PROMPT_WEIGHTS] = np.array([json.dumps(prompt_weights(prompt)) for prompt in known.prompts], dtype=str)
     return planned, {"conditions": known.source}
 
 
-def check_seeds(conditions: Table, first: int = 0) -> None:
-    """Raise `ConditionError` for a seed that is none; messages count rows from `first`."""
+def check_seeds(conditions: Table) -> None:
+    """Raise `ConditionError` for a seed that is none."""
     seeds = np.ma.asarray(conditions[SEED])
     bad = np.flatnonzero(np.ma.getmaskarray(seeds) | (np.ma.getdata(seeds) < 0))
     if len(bad):
         raise ConditionError(
-            f"column {SEED!r}, row {first + bad[0]}: {seeds[bad[0]]} is no seed, which is a whole number from 0 on; "
+            f"column {SEED!r}, row {bad[0]}: {seeds[bad[0]]} is no seed, which is a whole number from 0 on; "
             "pass rng= to give every row a new one"
         )
 

@@ -138,8 +138,16 @@ def read_ids(table: Table, id_column: str | None = None) -> list[str]:
     return ids
 
 
-def row_names(table: Table, id_column: str | None = None) -> list[str]:
+def row_names(table: Table, id_column: str | None = None, first: int = 0) -> list[str]:
     """One name for every row: its id, the ``row_id`` of a plan, or the row's number where the table has no ids.
+
+    Parameters
+    ----------
+    table : Table
+    id_column : str, optional
+        As `find_id_column`.
+    first : int
+        Number of the first row, of a piece of a table.
 
     Raises
     ------
@@ -152,7 +160,7 @@ def row_names(table: Table, id_column: str | None = None) -> list[str]:
     columns = [find_id_column(table, id_column) or plan, SYNTHETIC_ID if SYNTHETIC_ID in table.colnames else None]
     known = [texts(table[name]) for name in columns if name]
     if not known:
-        return [str(row) for row in range(len(table))]
+        return [str(row) for row in range(first, first + len(table))]
     names = [next((value for value in values if value), "") for values in zip(*known, strict=True)]
     if not all(names):
         raise ConditionError(

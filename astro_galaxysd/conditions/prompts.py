@@ -44,6 +44,7 @@ WEIGHT_OFFSET = 0.25
 #: Answers with at least this vote fraction are mentioned in a weighted prompt.
 MENTIONED = 0.2
 
+_BRACE = re.compile(r"[{}]")
 _WEIGHT = re.compile(r":([^:{}]*)$")
 
 
@@ -104,26 +105,24 @@ def parse_prompt(prompt: str) -> tuple[Segment, ...]:
 
 def _parse_level(prompt: str, position: int, weight: float, segments: list[Segment], depth: int) -> int:
     """Append the segments of one brace level; return the position of what ends it."""
-    start = position
-    while position < len(prompt) and prompt[position] != "}":
-        if prompt[position] == "{":
-            segments.append(Segment(prompt[start:position], weight))
-            end = _matching_brace(prompt, position)
-            inner, factor = _split_weight(prompt, prompt[position + 1 : end])
-            _parse_level(inner, 0, weight * factor, segments, depth + 1)
-            start = position = end + 1
-        else:
-            position += 1
-    segments.append(Segment(prompt[start:position], weight))
-    return position
+    while (brace := _BRACE.search(prompt, position)) is not None and brace[0] == "{":
+        opening = brace.start()
+        segments.append(Segment(prompt[position:opening], weight))
+        end = _matching_brace(prompt, opening)
+        inner, factor = _split_weight(prompt, prompt[opening + 1 : end])
+        _parse_level(inner, 0, weight * factor, segments, depth + 1)
+        position = end + 1
+    end = len(prompt) if brace is None else brace.start()
+    segments.append(Segment(prompt[position:end], weight))
+    return end
 
 
 def _matching_brace(prompt: str, opening: int) -> int:
     depth = 0
-    for position in range(opening, len(prompt)):
-        depth += {"{": 1, "}": -1}.get(prompt[position], 0)
+    for brace in _BRACE.finditer(prompt, opening):
+        depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return position
+            return brace.start()
     raise PromptError(f"prompt {prompt!r}: '{{' at character {opening} is never closed; add '}}'")
 
 

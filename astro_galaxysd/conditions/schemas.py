@@ -231,6 +231,12 @@ class Hart16Dialect:
         """
         return self._read_best(table)[1]
 
+    def readings(self, names: Sequence[str]) -> list[Hart16Dialect]:
+        """Dialects of one suffix each, in the order of preference, of which `read` takes one by the rows it sees."""
+        present = set(names)
+        found = [suffix for suffix in self.preference if any(a.hart16 + suffix in present for a in ANSWERS)]
+        return [Hart16Dialect((suffix,)) for suffix in found] or [self]
+
     def describe(self, table: Table) -> str:
         """What was read, for the run record: ``"hart16 _weighted_fraction"``."""
         return f"{self.name} {self._read_best(table)[0]}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VOTES",
     "Conditions",
+    "DialectChoice",
     "choose_dialect",
     "completeness",
     "describe",
@@ -132,6 +133,63 @@ def choose_dialect(table: Table, schema: str | None = None) -> VoteDialect:
     return found[0] if len(found) == 1 else max(found, key=lambda dialect: completeness(dialect.read(table)))
 
 
+class DialectChoice:
+    """The dialect that `choose_dialect` takes for a table, found piece by piece; it reads pieces as it would the whole.
+
+    Parameters
+    ----------
+    first : Table
+        With the columns of the whole table, and any rows.
+    schema : str, optional
+        As `choose_dialect`.
+
+    Raises
+    ------
+    UnknownNameError
+        If no dialect is called `schema`.
+    """
+
+    def __init__(self, first: Table, schema: str | None = None) -> None:
+        if schema is not None:
+            found = [_dialect_named(schema)]
+        else:
+            found = [] if _planned_votes(first) is not None else find_dialects(first)
+        names = first.colnames
+        #: Vote columns that decide.
+        self.columns = [name for name in names if any(name in dialect.columns(names) for dialect in found)]
+        readings = [_readings(dialect, names) for dialect in found if dialect.columns(names)]
+        self._seen = [[(reading, np.zeros(2, dtype=int)) for reading in own] for own in readings]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the rows decide."""
+        return sum(map(len, self._seen)) > 1
+
+    def look_at(self, piece: Table) -> None:
+        """Count the votes of some rows.
+
+        Raises
+        ------
+        ConditionError
+            If a column holds no votes.
+        """
+        for reading, seen in (one for own in self._seen for one in own):
+            fractions = reading.read(piece)
+            seen += [np.isfinite(fractions).sum(), completeness(fractions)]
+
+    @property
+    def dialect(self) -> VoteDialect | None:
+        """What was found; None where there are no votes."""
+        best = [max(own, key=lambda one: int(one[1][0])) for own in self._seen]
+        return max(best, key=lambda one: int(one[1][1]))[0] if best else None
+
+
+def _readings(dialect: VoteDialect, names: Sequence[str]) -> Sequence[VoteDialect]:
+    """What a dialect chooses from by the rows of a table; most have one way to read."""
+    own = getattr(dialect, "readings", None)
+    return own(names) if own else [dialect]
+
+
 def describe(dialect: VoteDialect, table: Table) -> str:
     """What a dialect read from a table, for the run record."""
     own_words = getattr(dialect, "describe", None)
@@ -161,6 +219,7 @@ def read_conditions(
     schema: str | None = None,
     labels: Mapping[str, str] | None = None,
     label_column: str | None = None,
+    dialect: VoteDialect | None = None,
 ) -> Conditions:
     """Conditions of every row.
 
@@ -176,6 +235,8 @@ def read_conditions(
         Label -> prompt.
     label_column : str, optional
         Where the labels are.
+    dialect : VoteDialect, optional
+        What reads the votes, of a piece of a table; from `DialectChoice`.
 
     Returns
     -------
@@ -193,7 +254,7 @@ def read_conditions(
     if labels is not None or label_column is not None:
         return _from_labels(table, labels, label_column)
     prompts = prompt_column(table) if schema is None else None
-    fractions, source, dialect = _votes(table, schema, optional=prompts is not None)
+    fractions, source, dialect = _votes(table, schema, dialect, optional=prompts is not None)
     written = list(prompts) if prompts else [""] * len(table)
     blank = [row for row, prompt in enumerate(written) if not prompt]
     if fractions is not None and blank:
@@ -205,14 +266,23 @@ def read_conditions(
     return Conditions(fractions, written, "prompt column" if prompts else source, dialect)
 
 
-def _votes(table: Table, schema: str | None, *, optional: bool) -> tuple[np.ndarray | None, str, VoteDialect | None]:
+def _votes(
+    table: Table, schema: str | None, dialect: VoteDialect | None, *, optional: bool
+) -> tuple[np.ndarray | None, str, VoteDialect | None]:
     """Fractions, their description and dialect; a plan's own votes come before vote columns."""
-    if schema is None and VOTES in table.colnames and np.shape(table[VOTES]) == (len(table), len(ANSWERS)):
-        return np.asarray(np.ma.filled(np.ma.asarray(table[VOTES]), np.nan), dtype=np.float64), VOTES, None
-    if optional and not find_dialects(table):
+    planned = _planned_votes(table) if schema is None else None
+    if planned is not None:
+        return planned, VOTES, None
+    if dialect is None and optional and not find_dialects(table):
         return None, "", None
-    dialect = choose_dialect(table, schema)
+    dialect = dialect or choose_dialect(table, schema)
     return dialect.read(table), describe(dialect, table), dialect
+
+
+def _planned_votes(table: Table) -> np.ndarray | None:
+    if VOTES not in table.colnames or np.shape(table[VOTES]) != (len(table), len(ANSWERS)):
+        return None
+    return np.asarray(np.ma.filled(np.ma.asarray(table[VOTES]), np.nan), dtype=np.float64)
 
 
 def _refuse_empty(known: np.ndarray, rows: Sequence[int]) -> None:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError
 from astro_galaxysd.images.files import atomic_path, make_folder, rehearse_path
+from astro_galaxysd.images.storage_columns import disassemble
 
-__all__ = ["MANIFEST", "Manifest", "Shard", "file_hash", "only_writer", "read_manifest"]
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["MANIFEST", "Manifest", "Shard", "file_hash", "only_writer", "read_manifest", "rows_hash"]
 
 #: Names that begin with "_" or "." are no shards to pandas, pyarrow, Dask and `read_table`.
 MANIFEST, _LOCK = "_manifest.json", ".lock"
@@ -122,20 +128,53 @@ def read_manifest(folder: Path) -> Manifest | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, not {_FORMAT!r}")
-        shards = tuple(Shard(**shard) for shard in content["shards"])
-        if any(Path(shard.file).name != shard.file for shard in shards):
-            raise ValueError("it names files outside the folder")
-        return Manifest(Path(folder), content["kind"], _mapping(content["run"]), shards)
+        run = {name: _of(dict, content["run"][name]) for name in ("parameters", "versions")}
+        shards = tuple(_shard(entry) for entry in _of(list, content["shards"]))
+        return Manifest(Path(folder), _of(str, content["kind"]), {**content["run"], **run}, shards)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConditionError(
             f"can't read {str(path)!r} ({type(error).__name__}: {error}); restore it, or write to another folder"
         ) from error
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError("the record of the run is no mapping")
-    return dict(value)
+def _of(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"it holds {value!r} where a {kind.__name__} belongs")
+    return value
+
+
+def _shard(entry: Any) -> Shard:
+    shard = Shard(**_of(dict, entry))
+    for name in ("file", "asked", "sha256"):
+        _of(str, getattr(shard, name))
+    for name in ("rows", "size"):
+        _of(int, getattr(shard, name))
+    if Path(shard.file).name != shard.file:
+        raise ValueError(f"it names {shard.file!r}, outside the folder")
+    return shard
+
+
+def rows_hash(rows: Table) -> str:
+    """SHA-256 of rows: of names, types and values of their columns, and all else that a shard keeps of them.
+
+    Raises
+    ------
+    OutputError
+        If a column can't be kept.
+    """
+    description, stored = disassemble(rows)
+    digest = hashlib.sha256(json.dumps(description).encode())
+    for column in stored:
+        values, nulls = column.values, b""
+        if column.nulls is not None:
+            values, nulls = values.copy(), column.nulls.tobytes()
+            values[column.nulls] = np.zeros((), values.dtype)  # what is masked is not kept
+        if column.kind == "numbers":
+            content = values.astype(values.dtype.newbyteorder("<")).tobytes()
+        else:
+            content = repr(values.tolist()).encode(errors="surrogatepass")
+        digest.update(len(content).to_bytes(8, "big") + content + nulls)
+    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -158,19 +197,10 @@ def only_writer(folder: Path) -> Iterator[None]:
     OutputError
         If another process writes there, or the system refuses.
     """
-    from filelock import FileLock, Timeout
-
     make_folder(folder)
-    if not (folder / MANIFEST).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise OutputExistsError(f"the folder {str(folder)!r} holds other files; name a new one")
+    _refuse_foreign(folder)
     rehearse_path(folder / MANIFEST, overwrite=True)
-    lock = FileLock(folder / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise OutputError(
-            f"another process writes to {str(folder)!r}; wait until it ends, or name another folder"
-        ) from error
+    lock = _locked(folder)
     try:
         for leftover in folder.glob(".partial-*"):  # of a writer that was killed
             with suppress(OSError):
@@ -178,3 +208,28 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _refuse_foreign(folder: Path) -> None:
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise OutputError(f"can't look into {str(folder)!r} ({error.strerror}); name another folder") from error
+    foreign = sorted(name for name in names if not name.startswith("."))
+    if foreign and MANIFEST not in names:
+        raise OutputExistsError(f"the folder {str(folder)!r} holds other files, as {foreign[0]!r}; name a new one")
+
+
+def _locked(folder: Path) -> Any:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"another process writes to {str(folder)!r}; wait until it ends, or name another folder"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(f"can't lock {str(folder)!r} ({error}); name a folder on another file system") from error
+    return lock

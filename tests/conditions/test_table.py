@@ -7,7 +7,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from astro_galaxysd.conditions import table as conditions_table
-from astro_galaxysd.conditions.table import choose_dialect, describe, find_dialects, read_conditions
+from astro_galaxysd.conditions.table import DialectChoice, choose_dialect, describe, find_dialects, read_conditions
 from astro_galaxysd.errors import ConditionError, PluginWarning, PromptError, UnknownNameError
 from astro_galaxysd.plugins.manager import PluginRegistry
 from astro_galaxysd.records import ConditionSchema
@@ -158,3 +158,45 @@ def test_a_broken_dialect_is_left_out(registry, both):
     registry("no_such_module:Dialect")
     with pytest.warns(PluginWarning, match="schema 'own' was left out"):
         assert choose_dialect(both).name == "conditional"
+
+
+def chosen(table, rows, schema=None):
+    """What is found piece by piece, the whole table being `table`."""
+    choice = DialectChoice(table[:1], schema)
+    for start in range(0, len(table) if choice.is_open else 0, rows):
+        choice.look_at(table[start : start + rows][choice.columns])
+    return choice.dialect
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_dialect_of_pieces_is_that_of_the_whole(both, rows):
+    assert chosen(both, rows).name == "conditional"
+    assert chosen(both, rows, "kaggle").name == "kaggle"
+    both["Class6.1"][1], both["Class6.2"][1] = 0.8, 0.2
+    assert chosen(both, rows).name == "kaggle", "of equals the first"
+    read = read_conditions(both[1:], dialect=chosen(both, rows))
+    assert (read.source, read.prompts) == ("kaggle", ["sdss, {something odd:1.05}"])
+
+
+def test_dialect_of_pieces_where_rows_decide_nothing(both):
+    assert not DialectChoice(both["Class6.1", "Class6.2"][:1]).is_open
+    assert chosen(both["Class6.1", "Class6.2"], 1).name == "kaggle"
+    assert chosen(Table({"prompt": ["sdss, ring galaxy"]}), 1) is None
+    assert chosen(both, 1, "zoobot") is None
+    both["votes"] = np.full((2, 37), 0.5)
+    assert chosen(both, 1) is None, "a plan's own votes come first"
+
+
+def test_dialect_of_pieces_refuses_what_is_no_vote(both):
+    both["Class6.1"][1] = 7
+    with pytest.raises(ConditionError, match="'Class6.1', row 0: 7 is not a fraction"):
+        chosen(both, 1)
+
+
+def test_suffix_of_pieces_is_that_of_the_whole():
+    stem = "t01_smooth_or_features_a01_smooth"
+    table = Table({f"{stem}_weighted_fraction": [0.5, np.nan, np.nan], f"{stem}_debiased": [0.25, 0.5, 0.75]})
+    for rows in (1, 2, 3):
+        assert describe(chosen(table, rows), table[:1]) == "hart16 _debiased" == describe(choose_dialect(table), table)
+    single = chosen(table[f"{stem}_debiased",], 1)
+    assert describe(single, table) == "hart16 _debiased"
