@@ -110,13 +110,17 @@ def check_client(client: Any) -> None:
     except ImportError as error:
         raise MissingDependencyError('client= needs dask: pip install "astro-galaxysd[dask]"') from error
     if not isinstance(client, Client):
-        raise ConditionError(f"client={client!r} is no client of Dask; give dask.distributed.Client(cluster or address)")
+        raise ConditionError(
+            f"client={client!r} is no client of Dask; give dask.distributed.Client(cluster or address)"
+        )
     if client.asynchronous:
         raise ConditionError("client= is asynchronous; give one that was made without asynchronous=True")
     if client.status != "running":
         raise ConditionError(f"client= is {client.status}; give one that is connected")
     if not client.nthreads():
-        raise ConditionError("the client has no workers; start some, and client.wait_for_workers(1) waits for the first")
+        raise ConditionError(
+            "the client has no workers; start some, and client.wait_for_workers(1) waits for the first"
+        )
 
 
 def draw_on(client: Any, drawing: Drawing, tasks: Iterable[Task]) -> Generator[Done]:
@@ -193,13 +197,15 @@ class _Shared:
         from dask.distributed import KilledWorker
 
         if future.cancelled():
-            raise PluginError(f"Dask cancelled {task.path.name}: its client or cluster was closed; the same call goes on")
+            raise PluginError(
+                f"Dask cancelled {task.path.name}: its client or cluster was closed; the same call goes on"
+            )
         error = future.exception()
         if isinstance(error, KilledWorker):
             if again == _AGAIN:
                 raise PluginError(
-                    f"{task.path.name} was begun again and again, and each time its worker died; see the workers' logs, "
-                    "and give them more memory or fewer shard_rows"
+                    f"{task.path.name} was begun again and again, and each time its worker died; see the workers' "
+                    "logs, and give them more memory or fewer shard_rows"
                 ) from error
             self.begin(task, again + 1)
             return None

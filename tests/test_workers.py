@@ -159,7 +159,9 @@ def test_files_are_those_of_a_run_without_a_client(client, site, tmp_path):
     assert files(tmp_path / "many") == files(tmp_path / "one")
     check_complete(tmp_path / "many", conditions)
     alone = generate(conditions, generator="slow", rng=5, progress=False)
-    np.testing.assert_array_equal(np.stack([decode_image(image, "") for image in read_table(tmp_path / "many")["image"]]), alone["image"])
+    np.testing.assert_array_equal(
+        np.stack([decode_image(image, "") for image in read_table(tmp_path / "many")["image"]]), alone["image"]
+    )
 
 
 def test_fits_and_what_is_there_already(client, site, tmp_path):
@@ -258,7 +260,9 @@ def test_a_generator_that_raises(client, site, tmp_path):
     with pytest.raises(PluginError) as here:
         draw(tmp_path / "one", conditions)
     (site.folder / "told.txt").unlink()
-    with pytest.raises(PluginError, match="galaxysd-slow.* failed at stage 'generate': ValueError: no dust here") as far:
+    with pytest.raises(
+        PluginError, match="galaxysd-slow.* failed at stage 'generate': ValueError: no dust here"
+    ) as far:
         draw(tmp_path / "many", conditions, client=client)
     assert str(far.value) == str(here.value)
     assert len(site.pids("begun")) == 5
@@ -331,7 +335,9 @@ def test_what_tasks_share_is_sent_once(client, site, tmp_path):
     assert len(sent) == 6
     assert max(sent) < 20_000
     shapes = client.run(
-        lambda: [one.generator.references.shape for one in importlib.import_module("astro_galaxysd.workers")._kept.values()]
+        lambda: [
+            one.generator.references.shape for one in importlib.import_module("astro_galaxysd.workers")._kept.values()
+        ]
     )
     assert list(shapes.values()) == [[references.shape]] * 2
     left = client.run(lambda: list(importlib.import_module("astro_galaxysd.workers")._received))
@@ -385,9 +391,7 @@ def test_a_file_that_is_seen_late(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="a worker wrote shard-00000.parquet, but"):
         workers._refuse_elsewhere(Task(0, rows(1), path, "parquet", {}), workers.Done(0, "", 4))
     with pytest.raises(OutputError, match="a worker wrote shard-00000.parquet, but"):
-        workers._refuse_elsewhere(
-            Task(0, rows(1), tmp_path / "no" / path.name, "parquet", {}), workers.Done(0, "", 4)
-        )
+        workers._refuse_elsewhere(Task(0, rows(1), tmp_path / "no" / path.name, "parquet", {}), workers.Done(0, "", 4))
 
 
 def test_a_worker_without_the_plug_in(client, flow, tmp_path):
@@ -407,9 +411,10 @@ def test_clients_that_can_not_draw(client, site, tmp_path):
     with pytest.raises(ConditionError, match="client='tcp://there' is no client of Dask; give dask.distributed.Client"):
         draw(tmp_path / "many", rows(4), client="tcp://there")
     with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty:
-        with distributed.Client(empty, set_as_default=False) as idle:
-            with pytest.raises(ConditionError, match="the client has no workers; start some, and client.wait_for"):
-                draw(tmp_path / "many", rows(4), client=idle)
+        idle = distributed.Client(empty, set_as_default=False)
+        with pytest.raises(ConditionError, match="the client has no workers; start some, and client.wait_for"):
+            draw(tmp_path / "many", rows(4), client=idle)
+        idle.close()
         with pytest.raises(ConditionError, match="client= is closed; give one that is connected"):
             draw(tmp_path / "many", rows(4), client=idle)
     assert not (tmp_path / "many").exists()
@@ -441,12 +446,16 @@ def test_without_dask(tmp_path, monkeypatch):
 def test_closed_while_it_draws(site, tmp_path, what):
     """The caller is told; nothing waits for ever. Workers are threads here, and this client is not the default one."""
     conditions = rows(200)
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster:
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
+    ) as cluster:
         idle = distributed.Client(cluster, set_as_default=False)
         closing = {"client": idle, "cluster": cluster}[what]
         later = threading.Timer(1.0, closing.close)
         later.start()
-        with pytest.raises(PluginError, match="Dask cancelled shard-.*: its client or cluster was closed; the same call"):
+        with pytest.raises(
+            PluginError, match="Dask cancelled shard-.*: its client or cluster was closed; the same call"
+        ):
             draw(tmp_path / "many", conditions, client=idle)
         later.join()
         idle.close()

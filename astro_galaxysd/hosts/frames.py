@@ -73,11 +73,11 @@ def draw_partition(
     rng : int, optional
         Seed of the run, the same for all partitions. None where a column ``seed`` has a seed for each row.
     weights, steps, guidance, batch_size, references
-        As `generate`.
+        As `generate`. Weights of the Hub are named with a commit where they may change meanwhile.
     generator : str, optional
         Name of a generator; by default the one the weights belong to.
     schema, labels, label_column, id_column
-        As `generate`.
+        As `generate`; name the `schema` where votes stand in several dialects, of which a partition may have one only.
     image_column : str
         Name of the new column.
 
@@ -99,8 +99,8 @@ def draw_partition(
     --------
     >>> import pandas as pd
     >>> drawn = draw_partition(pd.DataFrame({"id": ["a"], "prompt": ["sdss, merger"]}), rng=1, steps=2)
-    >>> drawn["image"][0][:4], drawn["weights"][0]
-    (b'\\x89PNG', 'mini')
+    >>> drawn["image"][0][1:4], drawn["weights"][0]
+    (b'PNG', 'mini')
     """
     if not len(partition):
         return partition_meta(partition, image_column=image_column)
@@ -111,18 +111,16 @@ def draw_partition(
         check_seeds(planned)
     else:
         planned[SEED] = row_seeds(run_seed(rng), row_names(rows, id_column))
-    card = weight_card(weights)
     settings: dict[str, Any] = {
-        "generator": generator or card.generator, "weights": card, "steps": steps, "guidance": guidance,
+        "weights": os.fspath(weights), "generator": generator, "steps": steps, "guidance": guidance,
         "batch_size": batch_size, "references": references,
     }  # fmt: skip
-    with kept_drawing(token_of(settings), lambda: Drawing(planned, progress=False, **settings)) as kept:
+    with kept_drawing(token_of(settings), lambda: _load(planned, **settings)) as kept:
         kept.check(planned)
-        images, shared = kept.of(planned).run()
-    if len(images) < len(planned):
-        raise KeyboardInterrupt
-    add_provenance(planned, shared)
-    return _joined(partition, planned, [quick_png(image) for image in images], image_column)
+        own = kept.of(planned)
+        images = [quick_png(image) for piece in own.pieces() for image in piece]
+    add_provenance(planned, own.told)
+    return _joined(partition, planned, images, image_column)
 
 
 def partition_meta(frame: Any, *, image_column: str = "image") -> pd.DataFrame:
@@ -170,6 +168,12 @@ def _joined(partition: pd.DataFrame, planned: Table, images: list[bytes], image_
     return partition.assign(**new)
 
 
+def _load(planned: Table, *, weights: str, generator: str | None, **settings: Any) -> Drawing:
+    """What draws all partitions: no plug-in chooses another generator for some of them."""
+    card = weight_card(weights)
+    return Drawing(planned, generator or card.generator, weights=card, progress=False, **settings)
+
+
 def _refuse_numbered(rows: Table, rng: object, id_column: str | None) -> None:
     """Raise where seeds would follow from what each partition has anew."""
     if rng is None and SEED in rows.colnames:
@@ -178,8 +182,8 @@ def _refuse_numbered(rows: Table, rng: object, id_column: str | None) -> None:
         raise ConditionError(f"rng={rng!r}: give a whole number, which is the same for every partition")
     if find_id_column(rows, id_column) is None and "row_id" not in rows.colnames:
         raise ConditionError(
-            f"the partition has no column of ids, only {', '.join(rows.colnames) or 'none'}, and the numbers of its rows "
-            "are those of every partition; name id_column="
+            f"the partition has no column of ids, only {', '.join(rows.colnames) or 'none'}, and the numbers of its "
+            "rows are those of every partition; name id_column="
         )
 
 
@@ -190,7 +194,7 @@ def _plain(partition: pd.DataFrame) -> Table:
     rows = Table()
     for name in partition.columns:
         values = partition[name]
-        missing = np.asarray(values.isna(), dtype=bool) if values.ndim == 1 else np.ones(1, dtype=bool)
+        missing = np.asarray(values.isna(), dtype=bool)
         if missing.all() and values.dtype.kind not in "biuf":
             continue
         known = np.asarray(values[~missing])
