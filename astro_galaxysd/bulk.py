@@ -12,6 +12,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from astro_galaxysd.images.shardfiles import SHARD_KINDS, lost_columns
 from astro_galaxysd.references import reference_images
 from astro_galaxysd.stretches import Stretches
 from astro_galaxysd.weightcards import DEFAULT_WEIGHTS
-from astro_galaxysd.workers import Task, draw_here, draw_on
+from astro_galaxysd.workers import Task, check_client, draw_here, draw_on
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -170,6 +171,8 @@ def _check(format: str, shard_rows: int, client: Any, generator: Any) -> None:
         raise ConditionError(
             "generator= is a loaded generator, which can't travel to the workers of client=; give its name and weights="
         )
+    if client is not None:
+        check_client(client)
 
 
 def _planned(folder: Path, kind: str, rows: Stretches, drawing: Drawing) -> Manifest:
@@ -265,7 +268,7 @@ def _drawn(
     planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
     tasks = _tasks(manifest, rows, missing)
     finished = draw_here(drawing, tasks) if client is None else draw_on(client, drawing, tasks)
-    with tqdm(total=planned, initial=before, unit="galaxy", disable=not progress) as bar:
+    with closing(finished), tqdm(total=planned, initial=before, unit="galaxy", disable=not progress) as bar:
         try:
             for done in finished:
                 shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size)

@@ -8,6 +8,7 @@ pixels, `SurveyError` for what is said of a survey, `WeightsError` for model fil
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Iterable
 from typing import Any
@@ -167,3 +168,7 @@ class UnknownNameError(GalaxySDError, LookupError):
         else:
             way_out = f"known are {', '.join(known) if known else 'none'}."
         super().__init__(f"unknown {kind} {name!r}: {way_out}{' ' + hint if hint else ''}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its message, so that it comes back from another process."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]

@@ -1,36 +1,42 @@
 """Who draws the shards of a long run: this process, or workers of Dask.
 
-A task holds all that a worker needs, so that it can be given to another when its worker dies: it leaves a complete file
-under its final name, the same whoever does it, and what it returns is the file's line in the manifest.
+A task holds the rows, so that it can be given to another worker when its own dies: it leaves a complete file under its
+final name, the same whoever does it, and what it returns is the file's line in the manifest. What all tasks share is
+sent to each worker once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import pickle
+import secrets
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.drawing import Drawing
-from astro_galaxysd.errors import MissingDependencyError, OutputError, PluginError
+from astro_galaxysd.errors import ConditionError, MissingDependencyError, OutputError, PluginError, WeightsError
 from astro_galaxysd.generation import add_provenance
 from astro_galaxysd.images.manifest import file_hash
-from astro_galaxysd.images.provenance import RUN_RECORD, json_ready
+from astro_galaxysd.images.provenance import RUN_RECORD, WEIGHTS_REVISION, json_ready
 from astro_galaxysd.images.shardfiles import write_shard
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["Done", "Task", "draw_for", "draw_here", "draw_on", "draw_shard"]
+__all__ = ["Done", "Task", "check_client", "draw_for", "draw_here", "draw_on", "draw_shard", "kept_drawing", "token_of"]
 
 #: Tasks that are on their way for each worker: one it is at, one it has.
 _AHEAD = 2
-#: Times that Dask may give a shard up, each after several of its workers died, before it is the shard's fault.
-_DEATHS = 3
+#: Times that a shard which Dask gave up, after several of its workers died, is begun again.
+_AGAIN = 1
+#: Seconds after which a file that a worker wrote has to be seen here; network file systems keep lists that long.
+_SEEN_AFTER = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,17 +90,46 @@ def draw_shard(drawing: Drawing, task: Task) -> Done:
     return Done(task.number, file_hash(task.path), task.path.stat().st_size)
 
 
-def draw_here(drawing: Drawing, tasks: Iterable[Task]) -> Iterator[Done]:
+def draw_here(drawing: Drawing, tasks: Iterable[Task]) -> Generator[Done]:
     """Draw one task after the other in this process."""
     return (draw_shard(drawing, task) for task in tasks)
 
 
-def draw_on(client: Any, drawing: Drawing, tasks: Iterable[Task]) -> Iterator[Done]:
+def check_client(client: Any) -> None:
+    """Find out before long work whether a client can have shards drawn.
+
+    Raises
+    ------
+    MissingDependencyError
+        If dask is not installed.
+    ConditionError
+        If it is no client, one of asynchronous programs, closed, or without workers.
+    """
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise MissingDependencyError('client= needs dask: pip install "astro-galaxysd[dask]"') from error
+    if not isinstance(client, Client):
+        raise ConditionError(
+            f"client={client!r} is no client of Dask; give dask.distributed.Client(cluster or address)"
+        )
+    if client.asynchronous:
+        raise ConditionError("client= is asynchronous; give one that was made without asynchronous=True")
+    if client.status != "running":
+        raise ConditionError(f"client= is {client.status}; give one that is connected")
+    if not client.nthreads():
+        raise ConditionError(
+            "the client has no workers; start some, and client.wait_for_workers(1) waits for the first"
+        )
+
+
+def draw_on(client: Any, drawing: Drawing, tasks: Iterable[Task]) -> Generator[Done]:
     """Draw tasks on the workers of a Dask client; those of a worker that dies are given to others.
 
     Parameters
     ----------
     client : dask.distributed.Client
+        Of which `check_client` has nothing to say.
     drawing : Drawing
         Not sent itself: each worker loads what it names, once.
     tasks : iterable of Task
@@ -102,77 +137,204 @@ def draw_on(client: Any, drawing: Drawing, tasks: Iterable[Task]) -> Iterator[Do
 
     Raises
     ------
-    MissingDependencyError
-        If dask is not installed.
     PluginError
-        If a shard killed several workers.
+        If a shard killed several workers, or Dask gave the work up.
     OutputError
         If workers write to another folder than this process sees.
     """
-    try:
-        from dask.distributed import KilledWorker, as_completed
-    except ImportError as error:
-        raise MissingDependencyError('client= needs dask: pip install "astro-galaxysd[dask]"') from error
-    settings = drawing.settings
-    token = hashlib.sha256(pickle.dumps(settings)).hexdigest()[:16]
-    waiting = iter(tasks)
-    begun: dict[str, tuple[Task, int]] = {}
-    running = as_completed(raise_errors=False)
+    waiting, folders = iter(tasks), set()
+    with _Shared(client, drawing) as shared:
+        for task in islice(waiting, shared.room):
+            shared.begin(task)
+        while shared.begun:
+            task, done = shared.next()
+            if done is not None:
+                _refuse_elsewhere(task, done)
+                folders.add(task.path.parent)
+                yield done
+            for following in islice(waiting, max(0, shared.room - len(shared.begun))):
+                shared.begin(following)
+        for folder in folders:
+            _clear(folder)
 
-    def begin(task: Task, deaths: int = 0) -> None:
-        key = f"galaxysd-{token}-{task.number}-{deaths}"
-        begun[key] = task, deaths
-        running.add(client.submit(draw_for, settings, token, task, key=key, pure=False))
 
-    try:
-        for task in islice(waiting, _AHEAD * max(1, len(client.nthreads()))):
-            begin(task)
-        for future in running:
-            task, deaths = begun.pop(future.key)
-            error = future.exception()
-            if isinstance(error, KilledWorker):
-                if deaths == _DEATHS:
-                    raise PluginError(
-                        f"{task.path.name} was begun again and again, and each time its worker died; see the workers' "
-                        "logs, and give them more memory or fewer shard_rows"
-                    ) from error
-                begin(task, deaths + 1)
-                continue
-            done: Done = future.result()
-            _refuse_elsewhere(task, done)
-            yield done
-            for task in islice(waiting, 1):
-                begin(task)
-    finally:
-        client.cancel([future for future in running.futures])
+class _Shared:
+    """A run on a client: what workers need is theirs, and what nobody waits for any longer is cancelled at the end."""
+
+    def __init__(self, client: Any, drawing: Drawing) -> None:
+        from dask.distributed import as_completed
+
+        self.client = client
+        #: Of this run alone: a client hands out what it has under a name that it knows.
+        self._name = f"galaxysd-{secrets.token_hex(6)}"
+        told = {**drawing.told, **getattr(drawing.generator, "provenance", {})}
+        content = drawing.settings, str(told[WEIGHTS_REVISION])
+        self._plugin = _settings_plugin(self._name, token_of(content, told), pickle.dumps(content))
+        self._running = as_completed(loop=client.loop)
+        self.begun: dict[str, tuple[Any, Task, int]] = {}
+
+    @property
+    def room(self) -> int:
+        """Tasks that may be on their way with the workers of this moment."""
+        return _AHEAD * max(1, len(self.client.nthreads()))
+
+    def begin(self, task: Task, again: int = 0) -> None:
+        key = f"{self._name}-{task.number}-{again}"
+        future = self.client.submit(draw_for, self._name, task, key=key, pure=False)
+        self.begun[key] = future, task, again
+        self._running.add(future)
+
+    def next(self) -> tuple[Task, Done | None]:
+        """A task that has ended; without its outcome where it was begun again."""
+        future = next(self._running)
+        _, task, again = self.begun.pop(future.key)
+        try:
+            return task, self._outcome(future, task, again)
+        finally:
+            future.release()  # or the traceback of an error would keep it
+
+    def _outcome(self, future: Any, task: Task, again: int) -> Done | None:
+        from dask.distributed import KilledWorker
+
+        if future.cancelled():
+            raise PluginError(
+                f"Dask cancelled {task.path.name}: its client or cluster was closed; the same call goes on"
+            )
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            if again == _AGAIN:
+                raise PluginError(
+                    f"{task.path.name} was begun again and again, and each time its worker died; see the workers' "
+                    "logs, and give them more memory or fewer shard_rows"
+                ) from error
+            self.begin(task, again + 1)
+            return None
+        if type(error).__module__.partition(".")[0] == "distributed":
+            raise PluginError(f"Dask gave {task.path.name} up: {type(error).__name__}: {error}") from error
+        done: Done = future.result()
+        return done
+
+    def __enter__(self) -> _Shared:
+        self.client.register_plugin(self._plugin, name=self._name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(Exception):  # of a client that was closed meanwhile
+            self.client.cancel([future for future, _, _ in self.begun.values()])
+            self.client.unregister_worker_plugin(self._name)
+        self.begun.clear()
+
+
+def _settings_plugin(run: str, token: str, packed: bytes) -> Any:
+    """What gives workers, those to come too, the settings of a run, and takes them away at its end."""
+    from dask.distributed import WorkerPlugin
+
+    class Settings(WorkerPlugin):  # type: ignore[misc]
+        def setup(self, worker: Any) -> None:
+            _receive(run, token, packed)
+
+        def teardown(self, worker: Any) -> None:
+            _forget(run)
+
+    return Settings()
 
 
 def _refuse_elsewhere(task: Task, done: Done) -> None:
     """Raise where a worker's file is not what lies here."""
-    if not task.path.exists() or task.path.stat().st_size != done.size:
-        raise OutputError(
-            f"a worker wrote {task.path.name}, but it is not in {str(task.path.parent)!r} here; give a folder that all "
-            "workers and this process share"
-        )
+    patience = time.monotonic() + _SEEN_AFTER
+    while not _is_seen(task.path, done.size):
+        if time.monotonic() > patience:
+            raise OutputError(
+                f"a worker wrote {task.path.name}, but it is not in {str(task.path.parent)!r} here; give a folder that "
+                "all workers and this process share"
+            )
+        time.sleep(1)
 
 
-_loaded: dict[str, Drawing] = {}
+def _is_seen(path: Path, size: int) -> bool:
+    """Whether a file is there; the folder is listed first, so that network file systems look at it anew."""
+    try:
+        return any(found.name == path.name for found in path.parent.iterdir()) and path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _clear(folder: Path) -> None:
+    """Remove what workers that were killed had begun, once all is drawn."""
+    for leftover in folder.glob(".partial-*"):
+        with suppress(OSError):
+            leftover.unlink()
+
+
+#: In a worker: token and settings of the runs that go on, by their names.
+_received: dict[str, tuple[str, bytes]] = {}
+#: The one drawing that is loaded, by its token.
+_kept: dict[str, Drawing] = {}
 _one_at_a_time = threading.Lock()
 
 
-def draw_for(settings: dict[str, Any], token: str, task: Task) -> Done:
-    """Draw a task in a worker; what `settings` name is loaded when the first one comes, and kept for the others.
+def _receive(run: str, token: str, packed: bytes) -> None:
+    _received[run] = token, packed
+
+
+def _forget(run: str) -> None:
+    _received.pop(run, None)
+
+
+def draw_for(run: str, task: Task) -> Done:
+    """Draw a task in a worker, one at a time; what its run shares is loaded when the first one comes.
 
     Parameters
     ----------
-    settings : dict
-        Of `Drawing`.
+    run : str
+        Name of a run whose settings the worker was sent.
+    task : Task
+
+    Raises
+    ------
+    WeightsError
+        If the worker's weights are not those of the process that asks.
+    PluginError, OutputError, UnknownNameError
+        As `Drawing` and `draw_shard`.
+    """
+    token, packed = _received[run]
+
+    def load() -> Drawing:
+        settings, revision = pickle.loads(packed)
+        drawing = Drawing(task.rows, progress=False, **settings)
+        _refuse_other_weights(drawing, revision)
+        return drawing
+
+    with kept_drawing(token, load) as drawing:
+        return draw_shard(drawing, task)
+
+
+def _refuse_other_weights(drawing: Drawing, revision: str) -> None:
+    told = {**drawing.told, **getattr(drawing.generator, "provenance", {})}
+    if str(told[WEIGHTS_REVISION]) != revision:
+        raise WeightsError(
+            f"weights {drawing.settings['weights'].location!r} are {told[WEIGHTS_REVISION]!r} at a worker and "
+            f"{revision!r} here; give a folder that all share, or a name of one commit on the Hub"
+        )
+
+
+def token_of(*content: Any) -> str:
+    """A name for settings, by which a process knows that it has loaded them."""
+    return hashlib.sha256(pickle.dumps(content)).hexdigest()[:16]
+
+
+@contextmanager
+def kept_drawing(token: str, load: Callable[[], Drawing]) -> Iterator[Drawing]:
+    """What `load` gives, for one thread at a time; the process keeps it until it is asked for another one.
+
+    Parameters
+    ----------
     token : str
         The same for the same settings.
-    task : Task
+    load : callable
     """
-    with _one_at_a_time:  # a worker's threads share a generator, which has threads of its own
-        if token not in _loaded:
-            _loaded.clear()
-            _loaded[token] = Drawing(task.rows, progress=False, **settings)
-        return draw_shard(_loaded[token], task)
+    with _one_at_a_time:  # threads share a generator, which has threads of its own
+        if token not in _kept:
+            _kept.clear()
+            _kept[token] = load()
+        yield _kept[token]

@@ -326,9 +326,7 @@ def long_lines(rows: int, found: dict[str, float]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=8, help="rows of the slowest way (default: 8)")
-    parser.add_argument(
-        "--steps", type=int, help="the generator's steps (default: what the weights recommend)"
-    )
+    parser.add_argument("--steps", type=int, help="the generator's steps (default: what the weights recommend)")
     parser.add_argument("--rounds", type=int, default=3, help="times every way is run (default: 3)")
     parser.add_argument("--threads", type=int, help="processor threads of every way (default: all)")
     parser.add_argument("--long", type=int, default=0, metavar="ROWS", help="also draw so many rows (default: none)")

@@ -283,6 +283,7 @@ def test_benchmarks_and_figures_start(tmp_path):
         "benchmarks/search.py",
         "benchmarks/catalogue.py",
         "benchmarks/shards.py",
+        "benchmarks/dask_workers.py",
         "docs/make_figures.py",
     )
     # All at once: what they import takes longer than what is looked at.

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import astro_galaxysd
-from astro_galaxysd import generate, write_table
-from astro_galaxysd.testing import NoiseGenerator
+from astro_galaxysd import workers, write_table
+from astro_galaxysd.images.encoded import decode_image
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tutorials" / "host-us.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -46,22 +45,20 @@ def test_hyrax(hyrax, table, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_lsdb_draws_the_same_however_it_is_cut(monkeypatch):
+def test_lsdb_draws_the_same_however_it_is_cut(flow, monkeypatch):
     if importlib.util.find_spec("lsdb") is None:
         pytest.skip("LSDB is not installed (tox -e hyrax)")
     import lsdb
     import pandas as pd
 
-    def quick(rows, **options):
-        return generate(rows, generator=NoiseGenerator(8), **options)
-
-    monkeypatch.setattr(astro_galaxysd, "generate", quick, raising=False)
+    monkeypatch.setattr(workers, "_kept", {})
     rng, n = np.random.default_rng(0), 60
     places = {"ra": rng.uniform(0, 360, n), "dec": np.degrees(np.arcsin(rng.uniform(-1, 1, n)))}
     frame = pd.DataFrame({"id": [f"g{row}" for row in range(n)], "prompt": ["sdss, merger"] * n, **places})
     found = []
     for order in (0, 1):
-        code = LSDB.replace('dec_column="dec"', f'dec_column="dec", lowest_order={order}, partition_rows=10')
+        code = LSDB.replace("rng=1", 'rng=1, generator="flow"')
+        code = code.replace('dec_column="dec"', f'dec_column="dec", lowest_order={order}, partition_rows=10')
         names = {"pd": pd, "lsdb": lsdb, "frame": frame}
         exec(compile(code, PAGE.name, "exec"), names)
         found.append(
@@ -71,4 +68,5 @@ def test_lsdb_draws_the_same_however_it_is_cut(monkeypatch):
     assert 1 < coarse < fine
     assert one == other
     assert len(set(one.values())) == n
-    assert {len(image) for image in one.values()} == {8 * 8 * 3}
+    assert {decode_image(image, "").shape for image in one.values()} == {(16, 16, 3)}
+    assert flow.made_with == [("mini", None, None)]
