@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astro_galaxysd.drawing import Drawing
-from astro_galaxysd.errors import ConditionError, MissingDependencyError, OutputError, PluginError, WeightsError
+from astro_galaxysd.errors import (
+    ConditionError,
+    GalaxySDError,
+    MissingDependencyError,
+    OutputError,
+    PluginError,
+    WeightsError,
+)
 from astro_galaxysd.generation import add_provenance
 from astro_galaxysd.images.manifest import file_hash
 from astro_galaxysd.images.provenance import RUN_RECORD, WEIGHTS_REVISION, json_ready
@@ -37,6 +44,7 @@ _AHEAD = 2
 _AGAIN = 1
 #: Seconds after which a file that a worker wrote has to be seen here; network file systems keep lists that long.
 _SEEN_AFTER = 60.0
+_CLOSED = "the Dask client or its cluster was closed while galaxies were drawn; the same call goes on with another one"
 
 
 @dataclass(frozen=True)
@@ -138,12 +146,13 @@ def draw_on(client: Any, drawing: Drawing, tasks: Iterable[Task]) -> Generator[D
     Raises
     ------
     PluginError
-        If a shard killed several workers, or Dask gave the work up.
+        If a shard killed several workers, Dask gave the work up, or the client was closed.
     OutputError
         If workers write to another folder than this process sees.
     """
     waiting, folders = iter(tasks), set()
     with _Shared(client, drawing) as shared:
+        shared.send_settings()
         for task in islice(waiting, shared.room):
             shared.begin(task)
         while shared.begun:
@@ -197,9 +206,7 @@ class _Shared:
         from dask.distributed import KilledWorker
 
         if future.cancelled():
-            raise PluginError(
-                f"Dask cancelled {task.path.name}: its client or cluster was closed; the same call goes on"
-            )
+            raise PluginError(_CLOSED)
         error = future.exception()
         if isinstance(error, KilledWorker):
             if again == _AGAIN:
@@ -214,15 +221,20 @@ class _Shared:
         done: Done = future.result()
         return done
 
-    def __enter__(self) -> _Shared:
+    def send_settings(self) -> None:
+        """Give them to all workers, and to those that come later."""
         self.client.register_plugin(self._plugin, name=self._name)
+
+    def __enter__(self) -> _Shared:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         with suppress(Exception):  # of a client that was closed meanwhile
             self.client.cancel([future for future, _, _ in self.begun.values()])
             self.client.unregister_worker_plugin(self._name)
         self.begun.clear()
+        if isinstance(error, Exception) and not isinstance(error, GalaxySDError) and self.client.status != "running":
+            raise PluginError(_CLOSED) from error
 
 
 def _settings_plugin(run: str, token: str, packed: bytes) -> Any:

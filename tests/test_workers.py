@@ -57,6 +57,7 @@ PLUGIN = """
             super().__init__(8)
             self.references = references
             tell("loaded")
+            time.sleep(0.3)  # one that dies while its nanny still starts it is not started again
 
         def generate(self, conditions, *, batch_size=None):
             tell("begun")
@@ -107,7 +108,10 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(site):
+    import dask
+
     with (
+        dask.config.set({"distributed.scheduler.no-workers-timeout": "60s"}),  # rather than to wait for ever
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -188,7 +192,8 @@ def test_each_worker_loads_once(client, site, tmp_path):
     assert set(counts.values()) == {2}
 
 
-def test_weights_that_ship(client, tiny_weights, tmp_path):
+@pytest.mark.slow
+def test_the_diffusion_generator(client, tiny_weights, tmp_path):
     conditions = rows(5)
     options = {"generator": None, "weights": tiny_weights, "steps": 2, "shard_rows": 2}
     draw(tmp_path / "many", conditions, client=client, **options)
@@ -198,11 +203,11 @@ def test_weights_that_ship(client, tiny_weights, tmp_path):
     assert set(threads.values()) == {1}
 
 
-def test_a_worker_with_other_weights(client, tiny_weights, site, tmp_path):
-    drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), None, weights=tiny_weights, steps=2, progress=False)
-    drawing.generator.components.revision = "0" * 40
+def test_a_worker_with_other_weights(client, site, tmp_path):
+    drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), "slow", progress=False)
+    drawing.shared["weights_revision"] = "0" * 40
     _, tasks = tasks_of(tmp_path, 3)
-    with pytest.raises(WeightsError, match="weights '.*tiny' are '.*' at a worker and '0{40}' here; give a folder"):
+    with pytest.raises(WeightsError, match="weights '.*mini' are '.*' at a worker and '0{40}' here; give a folder"):
         list(draw_on(client, drawing, tasks))
 
 
@@ -442,24 +447,31 @@ def test_without_dask(tmp_path, monkeypatch):
         draw(tmp_path / "many", rows(4), client=object(), generator=None)
 
 
+def once_begun(folder, act):
+    """Call `act` in a thread when the first shard is there."""
+
+    def wait():
+        while not list(folder.glob("shard-*")):
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
 @pytest.mark.parametrize("what", ["client", "cluster"])
 def test_closed_while_it_draws(site, tmp_path, what):
     """The caller is told; nothing waits for ever. Workers are threads here, and this client is not the default one."""
-    conditions = rows(200)
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
-    ) as cluster:
-        idle = distributed.Client(cluster, set_as_default=False)
-        closing = {"client": idle, "cluster": cluster}[what]
-        later = threading.Timer(1.0, closing.close)
-        later.start()
-        with pytest.raises(
-            PluginError, match="Dask cancelled shard-.*: its client or cluster was closed; the same call"
-        ):
+    conditions = rows(400)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as one:
+        idle = distributed.Client(one, set_as_default=False)
+        closing = once_begun(tmp_path / "many", {"client": idle, "cluster": one}[what].close)
+        with pytest.raises(PluginError, match="the Dask client or its cluster was closed while galaxies .*; the same"):
             draw(tmp_path / "many", conditions, client=idle)
-        later.join()
+        closing.join()
         idle.close()
-    assert 0 < read_manifest(tmp_path / "many").rows < 200
+    assert read_manifest(tmp_path / "many").rows < 400
 
 
 def test_when_dask_gives_up(site, tmp_path):
@@ -471,11 +483,10 @@ def test_when_dask_gives_up(site, tmp_path):
         distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
         distributed.Client(cluster, set_as_default=False) as idle,
     ):
-        later = threading.Timer(0.7, cluster.scale, [0])
-        later.start()
+        leaving = once_begun(tmp_path / "many", lambda: cluster.scale(0))
         with pytest.raises(PluginError, match="Dask gave shard-.* up: No.*WorkerError: "):
-            draw(tmp_path / "many", rows(200), client=idle)
-        later.join()
+            draw(tmp_path / "many", rows(400), client=idle)
+        leaving.join()
 
 
 def test_no_error_is_lost_between_processes():
