@@ -205,10 +205,9 @@ class _Shared:
     def _outcome(self, future: Any, task: Task, again: int) -> Done | None:
         from dask.distributed import KilledWorker
 
-        if future.cancelled():
-            raise PluginError(_CLOSED)
-        error = future.exception()
-        if isinstance(error, KilledWorker):
+        try:
+            done: Done = future.result()
+        except KilledWorker as error:
             if again == _AGAIN:
                 raise PluginError(
                     f"{task.path.name} was begun again and again, and each time its worker died; see the workers' "
@@ -216,9 +215,12 @@ class _Shared:
                 ) from error
             self.begin(task, again + 1)
             return None
-        if type(error).__module__.partition(".")[0] == "distributed":
-            raise PluginError(f"Dask gave {task.path.name} up: {type(error).__name__}: {error}") from error
-        done: Done = future.result()
+        except Exception as error:
+            if future.cancelled():
+                raise PluginError(_CLOSED) from error
+            if type(error).__module__.partition(".")[0] == "distributed":
+                raise PluginError(f"Dask gave {task.path.name} up: {type(error).__name__}: {error}") from error
+            raise
         return done
 
     def send_settings(self) -> None:

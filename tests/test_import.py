@@ -65,6 +65,7 @@ assert main("generate --prompt merger -n 1 --steps 2 --no-progress -o one.parque
 """
 
 
+@pytest.mark.slow
 def test_a_cutout_waits_for_nothing_that_it_does_not_need(tmp_path):
     assert loaded_after(DRAW, tmp_path, NOT_FOR_DRAWING) == set()
     assert (tmp_path / "one.parquet").exists()

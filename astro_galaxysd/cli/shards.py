@@ -58,6 +58,8 @@ def generate_shards(options: argparse.Namespace, conditions: Table | Path, choic
     int
         The exit status: 130 if the drawing was interrupted.
     """
+    import numpy as np
+
     from astro_galaxysd.bulk import SHARD_ROWS, generate_to
     from astro_galaxysd.images.codec import read_images
     from astro_galaxysd.images.sheet import contact_sheet
@@ -74,7 +76,7 @@ def generate_shards(options: argparse.Namespace, conditions: Table | Path, choic
     if written.rows:
         first = next(read_pieces(written.folder, ["image"], rows=SHOWN))
         sheet = Path(options.sheet) if options.sheet else written.folder.with_name(written.folder.name + ".png")
-        contact_sheet([("the first galaxies", read_images(first))], sheet, overwrite=True)
+        contact_sheet([("the first galaxies", np.stack(read_images(first)))], sheet, overwrite=True)
         print(f"picture  {sheet}")
     return 0 if written.rows == written.planned else 130
 

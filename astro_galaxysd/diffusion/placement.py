@@ -26,7 +26,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 def is_small(components: Components) -> bool:
     """Whether several calls of the UNet can go on at a time."""
-    return sum(parameter.numel() for parameter in components.unet.parameters()) <= _SMALL
+    return bool(sum(parameter.numel() for parameter in components.unet.parameters()) <= _SMALL)
 
 
 def micro_batch(components: Components) -> int:

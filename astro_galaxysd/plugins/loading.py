@@ -56,9 +56,13 @@ def source_of(point: metadata.EntryPoint) -> Source:
     """Tell which distribution an entry point belongs to, from its metadata."""
     if point.dist is None:
         return Source(point.name)
-    # Without a readable METADATA file a plug-in may still be listed as what it is.
-    headers = point.dist.metadata
-    known = {field: headers[field] for field in ("Name", "Version") if field in headers}
+    # Without a readable METADATA file a plug-in may still be listed as what it is; where the package importlib_metadata
+    # is imported, it reads them, and raises.
+    try:
+        headers = point.dist.metadata
+        known = {field: headers[field] for field in ("Name", "Version") if field in headers}
+    except FileNotFoundError:
+        known = {}
     name = known.get("Name", "unknown")
     return Source(f"{name}:{point.name}", name, known.get("Version", "unknown"))
 

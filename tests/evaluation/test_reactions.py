@@ -237,7 +237,7 @@ _NAMES = {
 }
 _SLOW = (
     "brightness", "background", "colours", "flattened", "lopsided", "companions", "squeezed", "shrunk", "noise",
-    "mode collapse",
+    "mode collapse", "blur", "half noise",
 )  # fmt: skip
 
 
@@ -285,6 +285,7 @@ def test_shuffled_labels(sky):
     assert abs(sky.change("consistency", "chance", conditions=shuffled)) < 2.5
 
 
+@pytest.mark.slow
 def test_copied_training_images(sky):
     images = copied(sky.training.images)
     assert sky.change("memorisation", "near_copies", images) > 4
