@@ -39,7 +39,7 @@ __all__ = [
 
 #: Rows between two steps of the progress bar, which an interrupt can cost, of generators that don't say `together`.
 _CHUNK = 8
-#: Rows that generators with a card's `gflop` draw at a time, padded where there are fewer.
+#: Rows that generators with a card's `gflop` draw at a time on each core, padded where there are fewer.
 _TOGETHER = 8
 #: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/throughput.py.
 _EFFICIENCY = 0.55
@@ -157,7 +157,7 @@ def choose_generator(conditions: Table, card: WeightCard) -> str:
 
 
 def estimate(n_rows: int, card: WeightCard, *, steps: int | None, guidance: float | None) -> dict[str, float | None]:
-    """Seconds and megabytes that drawing takes here once loaded, from the card and a matrix product timed now."""
+    """Seconds and megabytes that drawing takes on this processor, from the card and a matrix product timed now."""
     if not card.gflop:
         return {"seconds": None, "memory_mb": None}
     size = 768
@@ -169,7 +169,8 @@ def estimate(n_rows: int, card: WeightCard, *, steps: int | None, guidance: floa
         best = min(best, time.perf_counter() - start)
     rate = 2 * size**3 / best / 1e9 * _EFFICIENCY
     calls = 1 if (card.guidance if guidance is None else guidance) == 1 else 2
-    work = math.ceil(n_rows / _TOGETHER) * _TOGETHER * (card.steps if steps is None else steps) * calls * card.gflop
+    together = _TOGETHER * len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+    work = math.ceil(n_rows / together) * together * (card.steps if steps is None else steps) * calls * card.gflop
     return {
         "seconds": round(work / rate, 1),
         "memory_mb": round(card.memory + n_rows * card.image_size**2 * 3 / 1e6, 1),
@@ -307,7 +308,7 @@ class Drawing:
         """
         self.registry.before_generate(self.request)
         total, shape = len(self.conditions), None
-        chunk = max(int(getattr(self.generator, "together", _CHUNK)), self.request.batch_size or 0)
+        chunk = max(int(getattr(self.generator, "together", None) or _CHUNK), self.request.batch_size or 0)
         for start in range(0, total, chunk):
             batch = self._draw(start, min(start + chunk, total), shape)
             shape = batch.images.shape[1:]

@@ -81,7 +81,7 @@ class FactorySpec:
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """What imports make stays: looking through it for garbage, again and again, takes an eighth of their time."""
+    """What imports make stays: to look through it for garbage, again and again, is for nothing."""
     if not gc.isenabled():
         yield
         return

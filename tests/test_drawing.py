@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -265,11 +268,14 @@ def test_estimate_grows_with_the_work():
     assert many["memory_mb"] == pytest.approx(10 + 1000 * 64 * 64 * 3 / 1e6, abs=0.1)
 
 
-def test_estimate_counts_rows_in_eights():
+def test_estimate_counts_eight_rows_for_each_core(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     card = weight_card("mini")
-    one, eight, nine = (estimate(n, card, steps=20, guidance=2.0)["seconds"] for n in (1, 8, 9))
-    assert one == pytest.approx(eight, rel=0.5)
-    assert nine > 1.3 * eight
+    one, all_cores, one_more = (estimate(n, card, steps=20, guidance=2.0)["seconds"] for n in (1, 16, 17))
+    assert one == all_cores > 0
+    assert one_more == pytest.approx(2 * all_cores, rel=0.01)
 
 
 def test_a_folder_of_the_same_name_is_not_the_default(tiny_weights, tmp_path, monkeypatch):

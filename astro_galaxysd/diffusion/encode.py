@@ -159,7 +159,7 @@ class PromptStates:
             encoded = encode_prompts(
                 self._text_encoder, self._tokenizer, padded, masked_padding=self._masked_padding
             )  # fmt: skip
-            found.update(zip(part, encoded, strict=False))
+            found.update(zip(part, (states.clone() for states in encoded), strict=False))  # no views of all eight
         self._keep({prompt: states for prompt in missing if (states := found[prompt]) is not None})
         return torch.stack([states for prompt in prompts if (states := found[prompt]) is not None])
 

@@ -181,11 +181,9 @@ class DiffusionGenerator:
 
     @property
     def together(self) -> int:
-        """Rows to ask for at a time, so that nothing of the processor is idle for long."""
-        rows = micro_batch(self.components)
-        if not is_small(self.components):
-            return rows
-        return 4 * rows * (torch.get_num_threads() if self.components.unet.device.type == "cpu" else 1)
+        """Rows to ask for at a time: a micro-batch for each thread."""
+        beside = is_small(self.components) and self.components.unet.device.type == "cpu"
+        return micro_batch(self.components) * (torch.get_num_threads() if beside else 1)
 
     @property
     def provenance(self) -> dict[str, Any]:

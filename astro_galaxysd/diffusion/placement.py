@@ -51,7 +51,7 @@ def place(components: Components, device: str | None = None, precision: str = "a
     Returns
     -------
     str
-        Device and precision, for provenance: ``"cpu fp32"``, ``"cuda:0 bf16 compiled"``.
+        Kind of device and precision, for provenance: ``"cpu fp32"``, ``"cuda bf16 compiled"``.
 
     Raises
     ------
@@ -66,20 +66,25 @@ def place(components: Components, device: str | None = None, precision: str = "a
     if precision == "fp16" and where.type == "cpu":
         raise ConditionError("precision='fp16' needs a GPU; use 'bf16', 'fp32' or 'auto' on a processor")
     if precision == "auto":
-        gpu = "bf16" if where.type != "cpu" and torch.cuda.is_bf16_supported() else "fp16"
-        precision = "fp32" if where.type == "cpu" else gpu
+        precision = "fp32" if where.type == "cpu" else _of_gpu(where)
     for network in (components.vae, components.text_encoder):
         network.to(where)
     torch.nn.Module.to(
         components.unet, where, PRECISIONS[precision]
     )  # diffusers' own warns of casts, whatever the model
     if is_small(components):
-        # what convolutions of oneDNN and of CUDA compute with: 1.1 to 1.3 times as fast on processors
+        # what convolutions of oneDNN and of CUDA compute with: others are brought to it, again and again
         for network in (components.unet, components.vae):
             network.to(memory_format=torch.channels_last)
     if compiled:
         components.unet = torch.compile(components.unet)
-    return f"{where} {precision}" + " compiled" * compiled
+    return f"{where.type} {precision}" + " compiled" * compiled
+
+
+def _of_gpu(where: torch.device) -> str:
+    """The half precision that a GPU computes with."""
+    with torch.cuda.device(where):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 def _device(name: str | None) -> torch.device:
@@ -87,7 +92,7 @@ def _device(name: str | None) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         found = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         raise ConditionError(

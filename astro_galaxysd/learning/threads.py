@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 __all__ = ["side_by_side"]
@@ -15,7 +17,7 @@ _Out = TypeVar("_Out")
 def side_by_side(
     function: Callable[[_In], _Out], arguments: Iterable[_In], workers: int | None = None
 ) -> Iterator[_Out]:
-    """As ``map``, but calls run at the same time, while torch has one thread for each.
+    """As ``map``, but calls run at the same time, while torch has one thread for each; safe in several threads.
 
     Parameters
     ----------
@@ -30,18 +32,46 @@ def side_by_side(
         What calls return, in the order of the arguments. What was not begun when one raises or nobody waits any
         longer, never is; what was begun is waited for.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    number = threads if workers is None else workers
-    if number == 1:
+    if workers == 1:
         yield from map(function, arguments)
         return
-    torch.set_num_threads(1)
-    # OpenMP keeps the number of threads by thread.
-    pool = ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,))
+    with _one_thread_each() as threads:
+        number = threads if workers is None else workers
+        if number == 1:
+            yield from map(function, arguments)
+            return
+        pool = ThreadPoolExecutor(number, initializer=_have_one_thread)
+        try:
+            yield from pool.map(function, arguments)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_lock = threading.Lock()
+#: Callers of `side_by_side` at this moment, and the threads that torch had before the first of them.
+_callers: list[int] = []
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Number of threads that torch has otherwise; inside it has one for each of ours."""
+    import torch
+
+    with _lock:
+        threads = _callers[0] if _callers else torch.get_num_threads()
+        _callers.append(threads)
+        torch.set_num_threads(1)
     try:
-        yield from pool.map(function, arguments)
+        yield threads
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        with _lock:
+            _callers.remove(threads)
+            torch.set_num_threads(threads)
+
+
+def _have_one_thread() -> None:
+    """OpenMP keeps the number by thread, and a new one takes that of the process with its first question."""
+    import torch
+
+    torch.get_num_threads()
+    torch.set_num_threads(1)

@@ -63,3 +63,26 @@ def test_a_network_learns_the_same_beside_another(two_threads):
     np.testing.assert_array_equal(beside[:2], beside[2:])
     np.testing.assert_array_equal(beside[0], fit(0))
     assert (beside[0] != beside[1]).any()
+
+
+def test_several_threads_may_call_it_at_the_same_time(two_threads):
+    """Each call has one thread of torch, whoever else begins or ends meanwhile."""
+    numbers, barrier = [], threading.Barrier(2, timeout=20)
+
+    def call(number):
+        torch.ones(64, 64) @ torch.ones(64, 64)
+        numbers.append(torch.get_num_threads())
+        time.sleep(0.01)
+
+    def caller(how_many):
+        barrier.wait()
+        list(side_by_side(call, range(how_many)))
+
+    callers = [threading.Thread(target=caller, args=(how_many,)) for how_many in (2, 12)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert numbers == [1] * 14
+    assert torch.get_num_threads() == 2
+    assert list(side_by_side(abs, [-1, 2])) == [1, 2]
