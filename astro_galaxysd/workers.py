@@ -176,9 +176,8 @@ class _Shared:
         self.client = client
         #: Of this run alone: a client hands out what it has under a name that it knows.
         self._name = f"galaxysd-{secrets.token_hex(6)}"
-        told = {**drawing.told, **getattr(drawing.generator, "provenance", {})}
-        content = drawing.settings, str(told[WEIGHTS_REVISION])
-        self._plugin = _settings_plugin(self._name, token_of(content, told), pickle.dumps(content))
+        content = drawing.settings, _pixels_follow_from(drawing)
+        self._plugin = _settings_plugin(self._name, token_of(*content, _told(drawing)), pickle.dumps(content))
         self._running = as_completed(loop=client.loop)
         self.begun: dict[str, tuple[Any, Task, int]] = {}
 
@@ -266,11 +265,18 @@ def _refuse_elsewhere(task: Task, done: Done) -> None:
 
 
 def _is_seen(path: Path, size: int) -> bool:
-    """Whether a file is there; the folder is listed first, so that network file systems look at it anew."""
-    try:
-        return any(found.name == path.name for found in path.parent.iterdir()) and path.stat().st_size == size
-    except OSError:
-        return False
+    """Whether a file is there; where it is not, the folder is listed: network file systems then look at it anew."""
+    if _has_size(path, size):
+        return True
+    with suppress(OSError):
+        return any(found.name == path.name for found in path.parent.iterdir()) and _has_size(path, size)
+    return False
+
+
+def _has_size(path: Path, size: int) -> bool:
+    with suppress(OSError):
+        return path.stat().st_size == size
+    return False
 
 
 def _clear(folder: Path) -> None:
@@ -306,30 +312,53 @@ def draw_for(run: str, task: Task) -> Done:
 
     Raises
     ------
-    WeightsError
-        If the worker's weights are not those of the process that asks.
+    WeightsError, ConditionError
+        If the worker's weights, or its device and software, are not those of the process that asks.
     PluginError, OutputError, UnknownNameError
         As `Drawing` and `draw_shard`.
     """
     token, packed = _received[run]
 
     def load() -> Drawing:
-        settings, revision = pickle.loads(packed)
+        settings, wanted = pickle.loads(packed)
         drawing = Drawing(task.rows, progress=False, **settings)
-        _refuse_other_weights(drawing, revision)
+        _refuse_others(drawing, wanted)
         return drawing
 
     with kept_drawing(token, load) as drawing:
         return draw_shard(drawing, task)
 
 
-def _refuse_other_weights(drawing: Drawing, revision: str) -> None:
-    told = {**drawing.told, **getattr(drawing.generator, "provenance", {})}
-    if str(told[WEIGHTS_REVISION]) != revision:
+def _told(drawing: Drawing) -> dict[str, Any]:
+    return {**drawing.told, **getattr(drawing.generator, "provenance", {})}
+
+
+def _pixels_follow_from(drawing: Drawing) -> dict[str, Any]:
+    """What has to be the same wherever a run is drawn; None where the generator does not tell."""
+    told = _told(drawing)
+    return {
+        WEIGHTS_REVISION: str(told[WEIGHTS_REVISION]), "device": told.get("device"), "versions": told.get("versions")
+    }  # fmt: skip
+
+
+def _refuse_others(drawing: Drawing, wanted: dict[str, Any]) -> None:
+    """Raise in a worker that would draw other pixels than the process that asks."""
+    own = _pixels_follow_from(drawing)
+    if own[WEIGHTS_REVISION] != wanted[WEIGHTS_REVISION]:
         raise WeightsError(
-            f"weights {drawing.settings['weights'].location!r} are {told[WEIGHTS_REVISION]!r} at a worker and "
-            f"{revision!r} here; give a folder that all share, or a name of one commit on the Hub"
+            f"weights {drawing.settings['weights'].location!r} are {own[WEIGHTS_REVISION]!r} at a worker and "
+            f"{wanted[WEIGHTS_REVISION]!r} here; give a folder that all share, or a name of one commit on the Hub"
         )
+    if own["device"] != wanted["device"]:
+        raise ConditionError(
+            f"a worker draws on {own['device']!r} and this process on {wanted['device']!r}, which gives other pixels; "
+            "call from a machine like the workers', or start workers on machines like this one"
+        )
+    if own["versions"] != wanted["versions"]:
+        there, here = own["versions"] or {}, wanted["versions"] or {}
+        other = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+        told = ", ".join(f"{name} {there.get(name)} at a worker and {here.get(name)} here" for name in other)
+        raise ConditionError(f"{told}: other versions may give other pixels; install the same in both places")
 
 
 def token_of(*content: Any) -> str:
