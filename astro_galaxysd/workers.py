@@ -8,16 +8,20 @@ sent to each worker once.
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from astro_galaxysd.drawing import Drawing
 from astro_galaxysd.errors import (
@@ -32,6 +36,7 @@ from astro_galaxysd.generation import add_provenance
 from astro_galaxysd.images.manifest import file_hash
 from astro_galaxysd.images.provenance import RUN_RECORD, WEIGHTS_REVISION, json_ready
 from astro_galaxysd.images.shardfiles import write_shard
+from astro_galaxysd.references import reference_images
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -177,7 +182,7 @@ class _Shared:
         #: Of this run alone: a client hands out what it has under a name that it knows.
         self._name = f"galaxysd-{secrets.token_hex(6)}"
         content = drawing.settings, _pixels_follow_from(drawing)
-        self._plugin = _settings_plugin(self._name, token_of(*content, _told(drawing)), pickle.dumps(content))
+        self._plugin = _settings_plugin(self._name, token_of(drawing.settings, _told(drawing)), pickle.dumps(content))
         self._running = as_completed(loop=client.loop)
         self.begun: dict[str, tuple[Any, Task, int]] = {}
 
@@ -361,9 +366,40 @@ def _refuse_others(drawing: Drawing, wanted: dict[str, Any]) -> None:
         raise ConditionError(f"{told}: other versions may give other pixels; install the same in both places")
 
 
-def token_of(*content: Any) -> str:
-    """A name for settings, by which a process knows that it has loaded them."""
-    return hashlib.sha256(pickle.dumps(content)).hexdigest()[:16]
+def token_of(settings: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> str:
+    """A name for settings, by which a process knows that it has loaded them.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of a `Drawing`; ``references`` by their pixels, of which each object is read once.
+    told : mapping, optional
+        What else has to be the same.
+
+    Returns
+    -------
+    str
+        The same for equal settings, in all processes.
+    """
+    references = settings.get("references")
+    plain = {**settings, "references": None if references is None else _references_hash(references)}
+    return hashlib.sha256(json.dumps(json_ready([plain, told]), sort_keys=True).encode()).hexdigest()[:16]
+
+
+#: Hashes of references that are in use, by the ids of their objects.
+_hashed: dict[int, tuple[weakref.ref[Any], str]] = {}
+
+
+def _references_hash(references: Any) -> str:
+    known, name = _hashed.get(id(references)), id(references)
+    if known is not None and known[0]() is references:
+        return known[1]
+    images = reference_images(references)
+    digest = hashlib.sha256(f"{images.shape}".encode())
+    digest.update(np.ascontiguousarray(images).data)
+    with suppress(TypeError):  # lists can't be watched; they are read again
+        _hashed[name] = weakref.ref(references, lambda _: _hashed.pop(name, None)), digest.hexdigest()
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -574,6 +574,22 @@ def test_another_drawing_takes_the_place_of_the_one_that_is_kept(monkeypatch):
     assert len(loads) == 3
 
 
+def test_equal_settings_have_one_token():
+    """However their texts and arrays came to be."""
+    images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+
+    def token(references, word="mini", **more):
+        return workers.token_of({"weights": "".join(word), "generator": "mini", "references": references, **more})
+
+    known = token(images)
+    table = Table({"image": images})
+    assert {token(images), token(images.copy(), ["mi", "ni"]), token(table), token(list(images))} == {known}
+    assert len({known, token(None), token(images[:1]), token(images, "maxi"), token(images, steps=2)}) == 5
+    assert len({token(images.copy() + count) for count in range(5)}) == 5  # of objects that may have had one place
+    del table
+    assert len(workers._hashed) <= 1
+
+
 def test_leftovers_of_the_killed_are_cleared(client, site, tmp_path):
     drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), "slow", progress=False)
     _, tasks = tasks_of(tmp_path, 2)
