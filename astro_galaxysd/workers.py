@@ -67,6 +67,8 @@ class Task:
         As `write_shard`.
     record : dict
         The run record that the file gets; the same in every process that draws for the run.
+    id_column : str, optional
+        As `write_shard`: the column that the seeds follow from.
     """
 
     number: int
@@ -74,6 +76,7 @@ class Task:
     path: Path
     kind: str
     record: dict[str, Any]
+    id_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def draw_shard(drawing: Drawing, task: Task) -> Done:
     rows = task.rows.copy(copy_data=False)
     add_provenance(rows, own.told)
     rows.meta[RUN_RECORD] = {**task.record, "parameters": {**task.record["parameters"], **json_ready(own.told)}}
-    write_shard(rows, chain([first], pieces), task.path, task.kind)
+    write_shard(rows, chain([first], pieces), task.path, task.kind, id_column=task.id_column)
     return Done(task.number, file_hash(task.path), task.path.stat().st_size)
 
 

@@ -352,6 +352,17 @@ def tasks_of(folder, number):
     return asked, ask()
 
 
+def test_images_are_named_by_the_ids_of_the_seeds(site, tmp_path):
+    from astropy.io import fits
+
+    one = Table({"name": ["a"], "galaxy_id": ["G7"], "prompt": ["sdss"], "seed": [1]})
+    drawing = Drawing(one, "slow", progress=False)
+    task = Task(0, one, tmp_path / "shard-00000.fits", "fits", {"parameters": {}}, "galaxy_id")
+    assert workers.draw_shard(drawing, task).size == task.path.stat().st_size
+    with fits.open(task.path) as hdus:
+        assert hdus[-1].header["ROWID"] == "G7"
+
+
 def test_few_tasks_are_on_their_way(client, site, tmp_path):
     drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), "slow", progress=False)
     asked, tasks = tasks_of(tmp_path, 40)
