@@ -89,7 +89,7 @@ def known_card(weights: str | os.PathLike[str]) -> WeightCard | None:
     if text in get_registry().records_of("weights"):
         card: WeightCard = get_registry().get("weights", text)
         return card
-    folder = Path(text).expanduser()
+    folder = Path(text).expanduser().absolute()  # workers and later calls may be elsewhere
     if folder.is_file():
         raise WeightsError(
             f"{text} is a file; give the folder that it is in, which may say in sampling.json how to sample"
@@ -98,7 +98,7 @@ def known_card(weights: str | os.PathLike[str]) -> WeightCard | None:
         told = _recommended(folder)
         if told.get("base") and not told["base"].startswith(("hub:", "package:")):
             told["base"] = str(folder / Path(told["base"]).expanduser())
-        return WeightCard(name=folder.resolve().name, location=text, **told)
+        return WeightCard(name=folder.resolve().name, location=str(folder), **told)
     return None
 
 

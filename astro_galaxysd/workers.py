@@ -8,16 +8,20 @@ sent to each worker once.
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from astro_galaxysd.drawing import Drawing
 from astro_galaxysd.errors import (
@@ -32,6 +36,7 @@ from astro_galaxysd.generation import add_provenance
 from astro_galaxysd.images.manifest import file_hash
 from astro_galaxysd.images.provenance import RUN_RECORD, WEIGHTS_REVISION, json_ready
 from astro_galaxysd.images.shardfiles import write_shard
+from astro_galaxysd.references import reference_images
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -62,6 +67,8 @@ class Task:
         As `write_shard`.
     record : dict
         The run record that the file gets; the same in every process that draws for the run.
+    id_column : str, optional
+        As `write_shard`: the column that the seeds follow from.
     """
 
     number: int
@@ -69,6 +76,7 @@ class Task:
     path: Path
     kind: str
     record: dict[str, Any]
+    id_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def draw_shard(drawing: Drawing, task: Task) -> Done:
     rows = task.rows.copy(copy_data=False)
     add_provenance(rows, own.told)
     rows.meta[RUN_RECORD] = {**task.record, "parameters": {**task.record["parameters"], **json_ready(own.told)}}
-    write_shard(rows, chain([first], pieces), task.path, task.kind)
+    write_shard(rows, chain([first], pieces), task.path, task.kind, id_column=task.id_column)
     return Done(task.number, file_hash(task.path), task.path.stat().st_size)
 
 
@@ -176,9 +184,8 @@ class _Shared:
         self.client = client
         #: Of this run alone: a client hands out what it has under a name that it knows.
         self._name = f"galaxysd-{secrets.token_hex(6)}"
-        told = {**drawing.told, **getattr(drawing.generator, "provenance", {})}
-        content = drawing.settings, str(told[WEIGHTS_REVISION])
-        self._plugin = _settings_plugin(self._name, token_of(content, told), pickle.dumps(content))
+        content = drawing.settings, _pixels_follow_from(drawing)
+        self._plugin = _settings_plugin(self._name, token_of(drawing.settings, _told(drawing)), pickle.dumps(content))
         self._running = as_completed(loop=client.loop)
         self.begun: dict[str, tuple[Any, Task, int]] = {}
 
@@ -266,11 +273,18 @@ def _refuse_elsewhere(task: Task, done: Done) -> None:
 
 
 def _is_seen(path: Path, size: int) -> bool:
-    """Whether a file is there; the folder is listed first, so that network file systems look at it anew."""
-    try:
-        return any(found.name == path.name for found in path.parent.iterdir()) and path.stat().st_size == size
-    except OSError:
-        return False
+    """Whether a file is there; where it is not, the folder is listed: network file systems then look at it anew."""
+    if _has_size(path, size):
+        return True
+    with suppress(OSError):
+        return any(found.name == path.name for found in path.parent.iterdir()) and _has_size(path, size)
+    return False
+
+
+def _has_size(path: Path, size: int) -> bool:
+    with suppress(OSError):
+        return path.stat().st_size == size
+    return False
 
 
 def _clear(folder: Path) -> None:
@@ -306,35 +320,89 @@ def draw_for(run: str, task: Task) -> Done:
 
     Raises
     ------
-    WeightsError
-        If the worker's weights are not those of the process that asks.
+    WeightsError, ConditionError
+        If the worker's weights, or its device and software, are not those of the process that asks.
     PluginError, OutputError, UnknownNameError
         As `Drawing` and `draw_shard`.
     """
     token, packed = _received[run]
 
     def load() -> Drawing:
-        settings, revision = pickle.loads(packed)
+        settings, wanted = pickle.loads(packed)
         drawing = Drawing(task.rows, progress=False, **settings)
-        _refuse_other_weights(drawing, revision)
+        _refuse_others(drawing, wanted)
         return drawing
 
     with kept_drawing(token, load) as drawing:
         return draw_shard(drawing, task)
 
 
-def _refuse_other_weights(drawing: Drawing, revision: str) -> None:
-    told = {**drawing.told, **getattr(drawing.generator, "provenance", {})}
-    if str(told[WEIGHTS_REVISION]) != revision:
+def _told(drawing: Drawing) -> dict[str, Any]:
+    return {**drawing.told, **getattr(drawing.generator, "provenance", {})}
+
+
+def _pixels_follow_from(drawing: Drawing) -> dict[str, Any]:
+    """What has to be the same wherever a run is drawn; None where the generator does not tell."""
+    told = _told(drawing)
+    return {
+        WEIGHTS_REVISION: str(told[WEIGHTS_REVISION]), "device": told.get("device"), "versions": told.get("versions")
+    }  # fmt: skip
+
+
+def _refuse_others(drawing: Drawing, wanted: dict[str, Any]) -> None:
+    """Raise in a worker that would draw other pixels than the process that asks."""
+    own = _pixels_follow_from(drawing)
+    if own[WEIGHTS_REVISION] != wanted[WEIGHTS_REVISION]:
         raise WeightsError(
-            f"weights {drawing.settings['weights'].location!r} are {told[WEIGHTS_REVISION]!r} at a worker and "
-            f"{revision!r} here; give a folder that all share, or a name of one commit on the Hub"
+            f"weights {drawing.settings['weights'].location!r} are {own[WEIGHTS_REVISION]!r} at a worker and "
+            f"{wanted[WEIGHTS_REVISION]!r} here; give a folder that all share, or a name of one commit on the Hub"
         )
+    if own["device"] != wanted["device"]:
+        raise ConditionError(
+            f"a worker draws on {own['device']!r} and this process on {wanted['device']!r}, which gives other pixels; "
+            "call from a machine like the workers', or start workers on machines like this one"
+        )
+    if own["versions"] != wanted["versions"]:
+        there, here = own["versions"] or {}, wanted["versions"] or {}
+        other = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+        told = ", ".join(f"{name} {there.get(name)} at a worker and {here.get(name)} here" for name in other)
+        raise ConditionError(f"{told}: other versions may give other pixels; install the same in both places")
 
 
-def token_of(*content: Any) -> str:
-    """A name for settings, by which a process knows that it has loaded them."""
-    return hashlib.sha256(pickle.dumps(content)).hexdigest()[:16]
+def token_of(settings: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> str:
+    """A name for settings, by which a process knows that it has loaded them.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of a `Drawing`; ``references`` by their pixels, of which each object is read once.
+    told : mapping, optional
+        What else has to be the same.
+
+    Returns
+    -------
+    str
+        The same for equal settings, in all processes.
+    """
+    references = settings.get("references")
+    plain = {**settings, "references": None if references is None else _references_hash(references)}
+    return hashlib.sha256(json.dumps(json_ready([plain, told]), sort_keys=True).encode()).hexdigest()[:16]
+
+
+#: Hashes of references that are in use, by the ids of their objects.
+_hashed: dict[int, tuple[weakref.ref[Any], str]] = {}
+
+
+def _references_hash(references: Any) -> str:
+    known, name = _hashed.get(id(references)), id(references)
+    if known is not None and known[0]() is references:
+        return known[1]
+    images = reference_images(references)
+    digest = hashlib.sha256(f"{images.shape}".encode())
+    digest.update(np.ascontiguousarray(images).data)
+    with suppress(TypeError):  # lists can't be watched; they are read again
+        _hashed[name] = weakref.ref(references, lambda _: _hashed.pop(name, None)), digest.hexdigest()
+    return digest.hexdigest()
 
 
 @contextmanager

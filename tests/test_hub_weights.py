@@ -374,10 +374,12 @@ def test_the_published_weights_by_the_name_of_their_repository(hub):
     assert hub.bodies() == []
 
 
-def test_known_cards_are_found_without_a_question(hub, tiny_weights):
+def test_known_cards_are_found_without_a_question(hub, tiny_weights, monkeypatch):
     assert known_card("galaxysd").revision == ""
     assert known_card("mini").location.startswith("package:")
     assert known_card(tiny_weights).name == "tiny"
+    monkeypatch.chdir(tiny_weights)
+    assert (known_card(".").name, known_card(".").location) == ("tiny", str(tiny_weights))
     assert known_card("anna/tiny") is None
     assert hub.requests == []
 

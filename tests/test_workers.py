@@ -228,6 +228,35 @@ def test_a_worker_with_other_weights(client, site, tmp_path):
         list(draw_on(client, drawing, tasks))
 
 
+OTHERS = [
+    ("device", "cuda:0 bf16", "a worker draws on None and this process on 'cuda:0 bf16', .* start workers on machines"),
+    ("versions", {"torch": "0.1"}, "torch None at a worker and 0.1 here: other .*; install the same in both places"),
+]
+
+
+@pytest.mark.parametrize(("what", "here", "message"), OTHERS)
+def test_a_worker_that_would_draw_other_pixels(client, site, tmp_path, what, here, message):
+    drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), "slow", progress=False)
+    drawing.shared[what] = here
+    _, tasks = tasks_of(tmp_path, 3)
+    with pytest.raises(ConditionError, match=message):
+        list(draw_on(client, drawing, tasks))
+    assert not list(tmp_path.glob("shard-*"))
+
+
+def test_what_a_generator_tells_of_its_device_and_versions(tiny_weights):
+    """Is what workers are compared by."""
+    drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), None, weights=tiny_weights, progress=False)
+    own = workers._pixels_follow_from(drawing)
+    workers._refuse_others(drawing, own)
+    assert own["weights_revision"]
+    with pytest.raises(ConditionError, match="a worker draws on 'c.*' and this process on 'tpu int4', .*; call from a"):
+        workers._refuse_others(drawing, own | {"device": "tpu int4"})
+    newer = {**own["versions"], "torch": "99.0"}
+    with pytest.raises(ConditionError, match=r"^torch [\d.+a-z]* at a worker and 99.0 here: other versions"):
+        workers._refuse_others(drawing, own | {"versions": newer})
+
+
 class Killer(threading.Thread):
     """Kills a worker that is drawing, three times, at moments that nobody chose; looks at files all the while."""
 
@@ -323,6 +352,17 @@ def tasks_of(folder, number):
     return asked, ask()
 
 
+def test_images_are_named_by_the_ids_of_the_seeds(site, tmp_path):
+    from astropy.io import fits
+
+    one = Table({"name": ["a"], "galaxy_id": ["G7"], "prompt": ["sdss"], "seed": [1]})
+    drawing = Drawing(one, "slow", progress=False)
+    task = Task(0, one, tmp_path / "shard-00000.fits", "fits", {"parameters": {}}, "galaxy_id")
+    assert workers.draw_shard(drawing, task).size == task.path.stat().st_size
+    with fits.open(task.path) as hdus:
+        assert hdus[-1].header["ROWID"] == "G7"
+
+
 def test_few_tasks_are_on_their_way(client, site, tmp_path):
     drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), "slow", progress=False)
     asked, tasks = tasks_of(tmp_path, 40)
@@ -411,6 +451,32 @@ def test_a_file_that_is_seen_late(tmp_path, monkeypatch):
         workers._refuse_elsewhere(Task(0, rows(1), path, "parquet", {}), workers.Done(0, "", 4))
     with pytest.raises(OutputError, match="a worker wrote shard-00000.parquet, but"):
         workers._refuse_elsewhere(Task(0, rows(1), tmp_path / "no" / path.name, "parquet", {}), workers.Done(0, "", 4))
+
+
+def test_folders_are_listed_for_files_that_are_not_seen_only(tmp_path, monkeypatch):
+    """There may be thousands of shards."""
+    listed = []
+    real = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(folder) or real(folder))
+    path = tmp_path / "shard-00000.parquet"
+    assert not workers._is_seen(path, 3)
+    assert listed == [tmp_path]
+    path.write_bytes(b"abc")
+    assert workers._is_seen(path, 3)
+    assert listed == [tmp_path]
+
+
+def test_weights_in_a_relative_folder(site, tmp_path, tiny_weights, monkeypatch):
+    """Workers may have been started in another one."""
+    import shutil
+
+    shutil.copytree(tiny_weights, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    one = Table({"prompt": ["sdss"], "seed": [1]})
+    drawing = Drawing(one, None, weights="mine", steps=2, progress=False)
+    monkeypatch.chdir("/")
+    again = Drawing(one, progress=False, **workers.pickle.loads(workers.pickle.dumps(drawing.settings)))
+    assert again.told["weights"] == "mine"
 
 
 def test_a_worker_without_the_plug_in(client, flow, tmp_path):
@@ -517,6 +583,22 @@ def test_another_drawing_takes_the_place_of_the_one_that_is_kept(monkeypatch):
         with workers.kept_drawing(token, lambda: loads.append(1) or len(loads)) as drawing:
             assert drawing == len(loads)
     assert len(loads) == 3
+
+
+def test_equal_settings_have_one_token():
+    """However their texts and arrays came to be."""
+    images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+
+    def token(references, word="mini", **more):
+        return workers.token_of({"weights": "".join(word), "generator": "mini", "references": references, **more})
+
+    known = token(images)
+    table = Table({"image": images})
+    assert {token(images), token(images.copy(), ["mi", "ni"]), token(table), token(list(images))} == {known}
+    assert len({known, token(None), token(images[:1]), token(images, "maxi"), token(images, steps=2)}) == 5
+    assert len({token(images.copy() + count) for count in range(5)}) == 5  # of objects that may have had one place
+    del table
+    assert len(workers._hashed) <= 1
 
 
 def test_leftovers_of_the_killed_are_cleared(client, site, tmp_path):

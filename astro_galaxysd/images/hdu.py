@@ -104,7 +104,9 @@ def build_hdus(
     return list(_built(table, column, hdus, describe, _row_scales(table, column, _arcsec(pixel_scale)), id_column))
 
 
-def display_hdus(table: Table, pixels: Iterable[np.ndarray], column: str = "image") -> Iterator[ImageHDU]:
+def display_hdus(
+    table: Table, pixels: Iterable[np.ndarray], column: str = "image", *, id_column: str | None = None
+) -> Iterator[ImageHDU]:
     """Make the HDUs that `to_hdus` makes, one by one, of images that the table need not hold.
 
     Parameters
@@ -115,8 +117,15 @@ def display_hdus(table: Table, pixels: Iterable[np.ndarray], column: str = "imag
         Of the rows in order.
     column : str
         What the column of the images would be called.
+    id_column : str, optional
+        As `to_hdus`.
+
+    Raises
+    ------
+    UnknownNameError
+        If `id_column` isn't there; with the first image.
     """
-    return _built(table, column, map(image_hdu, pixels), _describe, _row_scales(table, column, None), None)
+    return _built(table, column, map(image_hdu, pixels), _describe, _row_scales(table, column, None), id_column)
 
 
 def _built(

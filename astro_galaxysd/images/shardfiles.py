@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astro_galaxysd.errors import ConditionError, ImageError, OutputError
+from astro_galaxysd.errors import ConditionError, ImageError, OutputError, UnknownNameError
 from astro_galaxysd.images.encoded import quick_png
 from astro_galaxysd.images.features import features_metadata, image_structs
 from astro_galaxysd.images.files import atomic_path
@@ -37,7 +37,14 @@ SHARD_KINDS = ("parquet", "fits")
 _GROUP_ROWS, _GROUP_BYTES = 1000, 2**25
 
 
-def write_shard(rows: Table, pieces: Iterable[np.ndarray], path: str | os.PathLike[str], kind: str) -> None:
+def write_shard(
+    rows: Table,
+    pieces: Iterable[np.ndarray],
+    path: str | os.PathLike[str],
+    kind: str,
+    *,
+    id_column: str | None = None,
+) -> None:
     """Write rows and their images; the same rows and images give the same bytes, however the images are cut.
 
     The file gets its name when it is complete, and takes the place of one that is there.
@@ -51,11 +58,16 @@ def write_shard(rows: Table, pieces: Iterable[np.ndarray], path: str | os.PathLi
         Images of the rows in order, all of one size; only one piece is in memory.
     path : path-like
     kind : {"parquet", "fits"}
+    id_column : str, optional
+        What the image HDUs of a FITS file are named by; by default the first of the columns that
+        `astro_galaxysd.images.hdu` knows.
 
     Raises
     ------
     ConditionError
         For an unknown kind, or no rows.
+    UnknownNameError
+        If there is no column `id_column`.
     ImageError
         If images have another type or size than the first, or are more or fewer than the rows.
     OutputError
@@ -65,11 +77,17 @@ def write_shard(rows: Table, pieces: Iterable[np.ndarray], path: str | os.PathLi
         raise ConditionError(f"unknown kind of shard {kind!r}; choose one of {', '.join(SHARD_KINDS)}")
     if not len(rows):
         raise ConditionError("a shard without rows has no images; write a shard of one row or more")
+    if id_column is not None and id_column not in rows.colnames:
+        raise UnknownNameError("id column", id_column, rows.colnames)
     light = rows.copy(copy_data=False)
     if IMAGE in light.colnames:
         light.remove_column(IMAGE)
+    images = _images(pieces, len(rows))
     with atomic_path(path, overwrite=True) as partial:
-        (_write_parquet if kind == "parquet" else _write_fits)(light, _images(pieces, len(rows)), partial)
+        if kind == "parquet":
+            _write_parquet(light, images, partial)
+        else:
+            _write_fits(light, images, partial, id_column)
 
 
 def lost_columns(table: Table) -> dict[str, str]:
@@ -151,14 +169,14 @@ def _groups(files: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
-def _write_fits(rows: Table, images: Iterator[np.ndarray], path: Path) -> None:
+def _write_fits(rows: Table, images: Iterator[np.ndarray], path: Path, id_column: str | None) -> None:
     """Write the table, then each HDU as its image comes."""
     from astro_galaxysd.images.storage_fits import shard_hdus
 
     first = next(images).copy()  # there is one for each row, or `_images` has raised
     with path.open("wb") as file:
         shard_hdus(rows, first.shape).writeto(file)
-        for hdu in display_hdus(rows, chain([first], images), IMAGE):
+        for hdu in display_hdus(rows, chain([first], images), IMAGE, id_column=id_column):
             file.write(_padded(hdu.header.tostring().encode("ascii")))
             file.write(_padded(hdu.data.tobytes()))
 

@@ -124,6 +124,117 @@ def test_without_ids(frame):
         draw_partition(frame, rng=1, id_column="galid")
 
 
+@pytest.mark.parametrize("kind", [bytes, int, str])
+def test_ids_that_are_objects(flow, frame, kind):
+    """Names are those of the texts, so that the pixels are too."""
+    drawn = draw_partition(frame, rng=4, generator="flow")
+    ids = [str(one).encode() if kind is bytes else kind(one) for one in frame["objid"]]
+    objects = frame.assign(objid=pd.Series(ids, index=frame.index, dtype=object))
+    again = draw_partition(objects, rng=4, generator="flow")
+    assert list(again["seed"]) == list(drawn["seed"])
+    assert list(again["objid"]) == ids
+    renamed = objects.rename(columns={"objid": "mine"})
+    assert list(draw_partition(renamed, rng=4, generator="flow", id_column="mine")["seed"]) == list(drawn["seed"])
+
+
+def test_ids_that_a_partition_lacks(flow, frame):
+    """Another column must not take their place in this partition alone."""
+    lacking = frame.assign(objid=pd.Series([None] * len(frame), index=frame.index, dtype=object))
+    with pytest.raises(ConditionError, match="row 0 has no id in column 'objid'"):
+        draw_partition(lacking.assign(dr7objid=range(len(frame))), rng=4, generator="flow")
+
+
+def test_columns_that_can_not_be_ids(frame):
+    with pytest.raises(
+        ConditionError, match=r"no column of ids, only .*name \(spectrum, thumbnail: neither numbers nor"
+    ):
+        draw_partition(frame.drop(columns="objid"), rng=1)
+    with pytest.raises(ConditionError, match="id column 'spectrum' holds neither numbers nor texts; name another"):
+        draw_partition(frame, rng=1, id_column="spectrum")
+
+
+def test_seeds_that_are_objects(flow):
+    seeded = pd.DataFrame({"prompt": [b"sdss, merger"] * 2, "seed": pd.Series([5, 9], dtype=object)})
+    again = draw_partition(seeded, generator="flow")
+    plain = pd.DataFrame({"prompt": ["sdss, merger"] * 2, "seed": [5, 9]})
+    np.testing.assert_array_equal(pixels(again["image"]), whole(plain)["image"])
+
+
+SMOOTH, DISK = "t01_smooth_or_features_a01_smooth_", "t01_smooth_or_features_a02_features_or_disk_"
+
+
+@pytest.fixture
+def hart16():
+    """Votes that half of the rows have under one suffix and the others under another."""
+    there = np.arange(6) < 3
+    votes = {SMOOTH + "fraction": (there, 0.9), DISK + "fraction": (there, 0.1)}
+    votes |= {SMOOTH + "weighted_fraction": (~there, 0.2), DISK + "weighted_fraction": (~there, 0.8)}
+    frame = pd.DataFrame({"id": list("abcdef")})
+    return frame.assign(**{name: np.where(known, value, np.nan) for name, (known, value) in votes.items()})
+
+
+@pytest.mark.parametrize("schema", [None, "hart16"])
+def test_votes_that_each_partition_would_read_in_its_own_way(flow, hart16, schema):
+    message = (
+        r"votes can be read in several ways, hart16 _weighted_fraction \(t01_.*_a01_smooth_weighted_fraction, ...\); "
+        r"hart16 _fraction \(t01.*, and the rows .*; name one, schema='hart16 _weighted_fraction', or drop the col"
+    )
+    for part in (hart16, hart16.iloc[:3], hart16.iloc[3:].astype(object)):
+        with pytest.raises(ConditionError, match=message):
+            draw_partition(part, rng=1, generator="flow", schema=schema)
+
+
+def test_votes_of_one_way(flow, hart16):
+    hart16[[SMOOTH + "fraction", DISK + "fraction"]] = [0.9, 0.1]
+    named = draw_partition(hart16, rng=1, generator="flow", schema="hart16 _fraction")
+    parts = [hart16.iloc[:2], hart16.iloc[2:]]
+    cut = pd.concat([draw_partition(part, rng=1, generator="flow", schema="hart16 _fraction") for part in parts])
+    alone = hart16.drop(columns=[name for name in hart16 if "weighted" in name])
+    for other in (cut, draw_partition(alone, rng=1, generator="flow")):
+        assert list(other["prompt"]) == list(named["prompt"])
+        assert list(other["image"]) == list(named["image"])
+    np.testing.assert_array_equal(pixels(named["image"]), whole(alone, rng=1)["image"])
+    with pytest.raises(UnknownNameError, match="unknown schema 'hart16 _flag': did you mean 'hart16'"):
+        draw_partition(hart16, rng=1, schema="hart16 _flag")
+
+
+def test_votes_of_two_dialects(flow, frame):
+    both = frame.assign(**{"Class1.1": 0.9, "Class1.2": 0.05, "Class1.3": 0.05})
+    with pytest.raises(
+        ConditionError, match=r"ways, kaggle \(Class1.1, ...\); conditional \(t01_smooth, ...\), and .*"
+    ):
+        draw_partition(both, rng=4, generator="flow")
+    drawn = draw_partition(both, rng=4, generator="flow", schema="conditional")
+    assert list(drawn["prompt"]) == list(draw_partition(frame, rng=4, generator="flow")["prompt"])
+
+
+def test_prompts_and_labels_come_before_votes(flow, hart16):
+    prompted = hart16.assign(prompt="sdss, merger", kind="M")
+    assert set(draw_partition(prompted, rng=1, generator="flow")["prompt"]) == {"sdss, merger"}
+    drawn = draw_partition(hart16.assign(kind="M"), rng=1, generator="flow", labels={"M": "ring"}, label_column="kind")
+    assert set(drawn["prompt"]) == {"ring"}
+    prompted.loc[2, "prompt"] = None
+    with pytest.raises(ConditionError, match="votes can be read in several ways"):
+        draw_partition(prompted, rng=1, generator="flow")
+
+
+def test_references_are_read_once(flow, frame, monkeypatch):
+    real, read, loaded = workers.reference_images, [], []
+    monkeypatch.setattr(workers, "reference_images", lambda images: read.append(1) or real(images))
+
+    def load(planned, *, references, **settings):
+        loaded.append(references)
+        return frames.Drawing(planned, settings["generator"], progress=False)
+
+    monkeypatch.setattr(frames, "_load", load)
+    references = np.zeros((3, 8, 8, 3), np.uint8)
+    for part in (frame.iloc[:3], frame.iloc[3:9], frame.iloc[9:]):
+        draw_partition(part, rng=4, generator="flow", references=references)
+    assert (len(read), len(loaded)) == (1, 1)
+    draw_partition(frame, rng=4, generator="flow", references=references + 1)
+    assert (len(read), len(loaded)) == (2, 2)
+
+
 @pytest.mark.parametrize("rng", [None, np.random.default_rng(0), 1.5, True])
 def test_without_a_seed(frame, rng):
     with pytest.raises(ConditionError, match="rng=.*: give a whole number, which is the same for every partition"):

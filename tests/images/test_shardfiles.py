@@ -104,6 +104,21 @@ def test_some_columns(kind, tmp_path):
         read_table(path, ["immage"])
 
 
+def test_images_are_named_by_the_column_that_is_asked_for(kind, tmp_path):
+    table = drawn()
+    table["galaxy"] = [f"G{row}" for row in range(N)]
+    path = tmp_path / f"shard.{kind}"
+    write_shard(table, [IMAGES], path, kind, id_column="galaxy")
+    assert_same(read_table(path), table)
+    if kind == "fits":
+        with fits.open(path) as hdus:
+            wanted = list(table["galaxy"])
+            assert [hdu.header["ROWID"] for hdu in hdus if "ROWID" in hdu.header] == wanted
+            assert [hdu.name for hdu in hdus[-N:]] == wanted
+    with pytest.raises(UnknownNameError, match="unknown id column 'galaxi': did you mean 'galaxy'"):
+        write_shard(table, [IMAGES], path, kind, id_column="galaxi")
+
+
 @pytest.mark.parametrize("rows", [1, 3, 100])
 def test_piece_by_piece(kind, tmp_path, rows):
     path = written(tmp_path, kind)
