@@ -238,7 +238,7 @@ def _ways(names: list[str]) -> dict[str, VoteDialect]:
     from astropy.table import Table
 
     table = Table({name: np.zeros(0) for name in names})
-    ways = {}
+    ways: dict[str, VoteDialect] = {}
     for dialect in find_dialects(table):
         readings = getattr(dialect, "readings", None)
         ways.update({describe(way, table): way for way in readings(names)} if readings else {dialect.name: dialect})
