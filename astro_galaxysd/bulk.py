@@ -154,10 +154,9 @@ def generate_to(
             next(iter(rows)).rows, generator, weights=weights, steps=steps, guidance=guidance,
             batch_size=batch_size, references=references, progress=False,
         )  # fmt: skip
-        manifest = _planned(folder, format, rows, drawing)
-        if before is not None:
-            manifest = _continued(manifest, before)
-        written = _drawn(manifest, rows, drawing, client=client, verify=verify, progress=progress)
+        wanted = _planned(folder, format, rows, drawing)
+        manifest = wanted if before is None else _continued(wanted, before)
+        written = _drawn(manifest, wanted.run, rows, drawing, client=client, verify=verify, progress=progress)
     warn_if_interrupted(written.rows, written.planned)
     return written
 
@@ -242,41 +241,76 @@ def _continued(manifest: Manifest, before: Manifest) -> Manifest:
             f"{str(manifest.folder)!r} holds galaxies that were drawn otherwise: {'; '.join(told)}. Name another "
             "folder, or ask for the same to go on"
         )
-    old, new = ({**one.run["versions"], "machine": one.run["machine"]} for one in (before, manifest))
-    other = [f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)]
-    if other and before.rows:
+    if not before.rows:
+        return replace(manifest, shards=before.shards)
+    _warn_of_versions(before, manifest.run)
+    return before
+
+
+def _warn_of_versions(before: Manifest, run: dict[str, Any]) -> None:
+    """Say which rows were drawn with what is another version now."""
+    new, told, rows = _circumstances(run), set(), 0
+    for number, one in enumerate(before.runs):
+        old, drawn = _circumstances(one), sum(shard.rows for shard in before.finished if shard.run == number)
+        if drawn and old != new:
+            rows += drawn
+            told |= {
+                f"{name} {old.get(name)} -> {new.get(name)}" for name in old | new if old.get(name) != new.get(name)
+            }
+    if rows:
         warnings.warn(
-            f"{before.rows} rows were drawn with other versions: {', '.join(other)}; single pixels may differ",
+            f"{rows} rows were drawn with other versions: {', '.join(sorted(told))}; single pixels may differ",
             VersionsWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return replace(manifest, shards=before.shards)
+
+
+def _circumstances(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {**run["versions"], "machine": run["machine"]}
+
+
+def _numbered(manifest: Manifest, run: dict[str, Any]) -> tuple[Manifest, int]:
+    """Number of a run in a manifest: of one with the same versions, else of itself, which then comes last."""
+    for number, one in enumerate(manifest.runs):
+        if _circumstances(one) == _circumstances(run):
+            return manifest, number
+    return replace(manifest, later=(*manifest.later, run)), len(manifest.runs)
 
 
 def _drawn(
-    manifest: Manifest, rows: Stretches, drawing: Drawing, *, client: Any, verify: bool, progress: bool
+    manifest: Manifest,
+    run: dict[str, Any],
+    rows: Stretches,
+    drawing: Drawing,
+    *,
+    client: Any,
+    verify: bool,
+    progress: bool,
 ) -> Written:
-    """Draw what is not there; the manifest is written before the first shard and after each."""
+    """Draw what is not there; the manifest is written before the first shard and after each, else left as it is."""
     from tqdm import tqdm
 
     there = [manifest.is_there(shard, verify=verify) for shard in manifest.shards]
     damaged = tuple(shard.file for shard, good in zip(manifest.shards, there, strict=True) if shard.sha256 and not good)
     missing = np.flatnonzero(~np.array(there)).tolist()
     kept = zip(manifest.shards, there, strict=True)
-    manifest = replace(manifest, shards=tuple(old if good else replace(old, sha256="", size=0) for old, good in kept))
-    manifest.write()
+    manifest = replace(manifest, shards=tuple(old if good else old.unfinished() for old, good in kept))
+    manifest, number = _numbered(manifest, run)
+    if missing:
+        manifest.write()
     planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
-    tasks = _tasks(manifest, rows, missing)
+    tasks = _tasks(manifest, run, rows, missing)
     finished = draw_here(drawing, tasks) if client is None else draw_on(client, drawing, tasks)
     with closing(finished), tqdm(total=planned, initial=before, unit="galaxy", disable=not progress) as bar:
         try:
             for done in finished:
-                shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size)
+                shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size, run=number)
                 now = manifest.with_shard(done.number, shard)
                 now.write()
                 manifest = now
                 bar.update(shard.rows)
         except KeyboardInterrupt:
+            manifest = read_manifest(manifest.folder) or manifest  # it may know of a shard more than is known here
             if not manifest.rows:
                 raise
         except Exception as error:
@@ -285,7 +319,7 @@ def _drawn(
     return Written(manifest.folder, manifest.rows, planned, manifest.rows - before, damaged)
 
 
-def _tasks(manifest: Manifest, rows: Stretches, missing: Sequence[int]) -> Iterator[Task]:
+def _tasks(manifest: Manifest, run: dict[str, Any], rows: Stretches, missing: Sequence[int]) -> Iterator[Task]:
     """Shards to draw, one by one, as they were planned.
 
     Raises
@@ -293,7 +327,7 @@ def _tasks(manifest: Manifest, rows: Stretches, missing: Sequence[int]) -> Itera
     ConditionError
         If the conditions aren't any more what they were.
     """
-    record = {name: value for name, value in manifest.run.items() if name != "created"}
+    record = {name: value for name, value in run.items() if name != "created"}
     left = set(missing)
     for number, _, planned in rows.some(set(missing)) if missing else ():
         if rows_hash(planned) != manifest.shards[number].asked:

@@ -46,6 +46,8 @@ class Shard:
         Of the file; empty as long as it isn't written.
     size : int
         Bytes of the file.
+    run : int
+        Which of the manifest's runs drew it.
     """
 
     file: str
@@ -53,6 +55,11 @@ class Shard:
     asked: str
     sha256: str = ""
     size: int = 0
+    run: int = 0
+
+    def unfinished(self) -> Shard:
+        """The same before it was written."""
+        return Shard(self.file, self.rows, self.asked)
 
 
 @dataclass(frozen=True)
@@ -65,20 +72,33 @@ class Manifest:
     kind : str
         Of its files, which is also their suffix.
     run : dict
-        What all rows were drawn with: the run record, see `astro_galaxysd.images.provenance.run_record`.
+        What the rows were drawn with: the run record, see `astro_galaxysd.images.provenance.run_record`.
     shards : tuple of Shard
         In the order of the rows.
+    later : tuple of dict
+        Records of later runs, which went on with other versions or on another kind of machine.
     """
 
     folder: Path
     kind: str
     run: dict[str, Any]
     shards: tuple[Shard, ...]
+    later: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def runs(self) -> tuple[dict[str, Any], ...]:
+        """Records of all runs that the shards tell apart."""
+        return (self.run, *self.later)
+
+    @property
+    def finished(self) -> tuple[Shard, ...]:
+        """Shards that have been written."""
+        return tuple(shard for shard in self.shards if shard.sha256)
 
     @property
     def rows(self) -> int:
         """Rows of the finished shards."""
-        return sum(shard.rows for shard in self.shards if shard.sha256)
+        return sum(shard.rows for shard in self.finished)
 
     def path(self, shard: Shard) -> Path:
         """Where a shard lies."""
@@ -107,7 +127,7 @@ class Manifest:
         """
         content = {
             "format": _FORMAT, "kind": self.kind, "rows": sum(shard.rows for shard in self.shards), "run": self.run,
-            "shards": [asdict(shard) for shard in self.shards],
+            "later": self.later, "shards": [asdict(shard) for shard in self.shards],
         }  # fmt: skip
         with atomic_path(self.folder / MANIFEST, overwrite=True) as partial:
             partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -128,9 +148,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, not {_FORMAT!r}")
-        run = {name: _of(dict, content["run"][name]) for name in ("parameters", "versions")}
-        shards = tuple(_shard(entry) for entry in _of(list, content["shards"]))
-        return Manifest(Path(folder), _of(str, content["kind"]), {**content["run"], **run}, shards)
+        run, *later = (_run(entry) for entry in (content["run"], *_of(list, content.get("later", []))))
+        shards = tuple(_shard(entry, 1 + len(later)) for entry in _of(list, content["shards"]))
+        return Manifest(Path(folder), _of(str, content["kind"]), run, shards, tuple(later))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConditionError(
             f"can't read {str(path)!r} ({type(error).__name__}: {error}); restore it, or write to another folder"
@@ -143,12 +163,20 @@ def _of(kind: type, value: Any) -> Any:
     return value
 
 
-def _shard(entry: Any) -> Shard:
+def _run(entry: Any) -> dict[str, Any]:
+    for name, kind in (("parameters", dict), ("versions", dict), ("machine", str)):
+        _of(kind, entry[name])
+    return dict(entry)
+
+
+def _shard(entry: Any, runs: int) -> Shard:
     shard = Shard(**_of(dict, entry))
     for name in ("file", "asked", "sha256"):
         _of(str, getattr(shard, name))
-    for name in ("rows", "size"):
+    for name in ("rows", "size", "run"):
         _of(int, getattr(shard, name))
+    if not 0 <= shard.run < runs:
+        raise ValueError(f"it names run {shard.run} of {runs}")
     if Path(shard.file).name != shard.file:
         raise ValueError(f"it names {shard.file!r}, outside the folder")
     return shard

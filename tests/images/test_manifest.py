@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,13 @@ def test_it_is_read_as_it_was_written(manifest, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "shard-00000.parquet"]
     assert manifest.rows == 3
     assert json.loads((tmp_path / MANIFEST).read_text())["rows"] == 5
+
+
+def test_later_runs(manifest, tmp_path):
+    later = replace(manifest, later=({**RUN, "machine": "other"},)).with_shard(0, replace(manifest.shards[0], run=1))
+    later.write()
+    assert read_manifest(tmp_path) == later
+    assert later.runs[later.shards[0].run]["machine"] == "other"
 
 
 def test_no_manifest(tmp_path):
@@ -101,6 +109,8 @@ def in_shard(**values):
         (changed(shards=[1]), "TypeError: it holds 1 where a dict belongs"),
         (in_shard(rows="many"), "TypeError: it holds 'many' where a int belongs"),
         (in_shard(sha256=None), "TypeError: it holds None where a str belongs"),
+        (in_shard(run=1), "ValueError: it names run 1 of 1"),
+        (changed(later=[1]), "TypeError"),
         (in_shard(colour="red"), "TypeError: .*colour"),
         (in_shard(file="../elsewhere"), "ValueError: it names '../elsewhere', outside the folder"),
         (lambda content: content.pop("shards"), "KeyError: 'shards'"),
