@@ -251,7 +251,7 @@ def _refuse_foreign(folder: Path) -> None:
 def _locked(folder: Path) -> Any:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / _LOCK, timeout=0)
+    lock = FileLock(folder / _LOCK, timeout=0, fallback_to_soft=False)  # a soft one outlives a killed process
     try:
         lock.acquire()
     except Timeout as error:

@@ -226,3 +226,16 @@ def test_file_system_without_locks(error, tmp_path, monkeypatch):
     refused = pytest.raises(OutputError, match=r"can't lock .*(No locks available|no flock).*on another file system")
     with refused, only_writer(tmp_path):
         pytest.fail("no lock")
+
+
+def test_kernel_without_flock(tmp_path, monkeypatch):
+    """A lock that is a mere file would outlive its process, and then nobody could go on."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    refused = pytest.raises(OutputError, match=r"can't lock .*on another file system")
+    with refused, only_writer(tmp_path):
+        pytest.fail("no lock")
