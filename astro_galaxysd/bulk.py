@@ -22,7 +22,16 @@ import numpy as np
 from astro_galaxysd.conditions.seeds import RNG, refuse_duplicates
 from astro_galaxysd.drawing import Drawing, warn_if_interrupted
 from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError, VersionsWarning
-from astro_galaxysd.images.manifest import Manifest, Shard, only_writer, read_manifest, rows_hash
+from astro_galaxysd.images.manifest import (
+    MANIFEST,
+    DamagedManifestError,
+    Manifest,
+    Shard,
+    only_writer,
+    read_manifest,
+    rows_hash,
+    set_aside,
+)
 from astro_galaxysd.images.provenance import run_record
 from astro_galaxysd.images.shardfiles import SHARD_KINDS, lost_columns
 from astro_galaxysd.references import reference_images
@@ -106,7 +115,8 @@ def generate_to(
     client : dask.distributed.Client, optional
         Its workers draw; they must see the same folder and weights.
     verify : bool
-        Whether files that are there are compared with their hashes, and damaged ones drawn again.
+        Whether files that are there are compared with their hashes, and damaged ones drawn again. Where the manifest is
+        damaged, all are; those that were there get names that begin with ``_old-shard-``, to be removed by hand.
     batch_size, weights, generator, steps, guidance, references
         As `generate`; for a `client`, the generator's name only.
     schema, labels, label_column, id_column
@@ -148,7 +158,7 @@ def generate_to(
         conditions, shard_rows, schema=schema, labels=labels, label_column=label_column, id_column=id_column
     )
     with only_writer(folder):
-        before = read_manifest(folder)
+        before, lost = _before(folder, verify=verify)
         rows.choose_seed(rng, None if before is None else before.run["parameters"].get("run_seed"))
         drawing = Drawing(
             next(iter(rows)).rows, generator, weights=weights, steps=steps, guidance=guidance,
@@ -156,9 +166,21 @@ def generate_to(
         )  # fmt: skip
         wanted = _planned(folder, format, rows, drawing)
         manifest = wanted if before is None else _continued(wanted, before)
+        if lost:
+            set_aside(folder)
         written = _drawn(manifest, wanted.run, rows, drawing, client=client, verify=verify, progress=progress)
     warn_if_interrupted(written.rows, written.planned)
-    return written
+    return replace(written, repaired=(MANIFEST, *written.repaired)) if lost else written
+
+
+def _before(folder: Path, *, verify: bool) -> tuple[Manifest | None, bool]:
+    """The manifest that is there, and whether it is damaged, which is an error unless that is to be repaired."""
+    try:
+        return read_manifest(folder), False
+    except DamagedManifestError:
+        if not verify:
+            raise
+        return None, True
 
 
 def _check(format: str, shard_rows: int, client: Any, generator: Any) -> None:
@@ -287,7 +309,7 @@ def _drawn(
     verify: bool,
     progress: bool,
 ) -> Written:
-    """Draw what is not there; the manifest is written before the first shard and after each, else left as it is."""
+    """Draw what is not there, with a line in the journal for each; where all is, nothing is written."""
     from tqdm import tqdm
 
     there = [manifest.is_there(shard, verify=verify) for shard in manifest.shards]
@@ -297,7 +319,7 @@ def _drawn(
     manifest = replace(manifest, shards=tuple(old if good else old.unfinished() for old, good in kept))
     manifest, number = _numbered(manifest, run)
     if missing:
-        manifest.write()
+        manifest = manifest.write()
     planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
     tasks = _tasks(manifest, run, rows, missing)
     finished = draw_here(drawing, tasks) if client is None else draw_on(client, drawing, tasks)
@@ -305,9 +327,7 @@ def _drawn(
         try:
             for done in finished:
                 shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size, run=number)
-                now = manifest.with_shard(done.number, shard)
-                now.write()
-                manifest = now
+                manifest = manifest.finish(done.number, shard)
                 bar.update(shard.rows)
         except KeyboardInterrupt:
             manifest = read_manifest(manifest.folder) or manifest  # it may know of a shard more than is known here
@@ -316,6 +336,8 @@ def _drawn(
         except Exception as error:
             error.add_note(f"{manifest.rows} of {planned} rows are in {str(manifest.folder)!r}; the same call goes on")
             raise
+    if missing:
+        manifest = manifest.write()
     return Written(manifest.folder, manifest.rows, planned, manifest.rows - before, damaged)
 
 

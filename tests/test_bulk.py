@@ -329,28 +329,35 @@ def test_interrupt_in_the_middle_of_a_shard(write, cheap, shards, done, tmp_path
     assert shards(tmp_path / "out") == shards(done)
 
 
-def interrupted_after(number, monkeypatch):
-    """An interrupt comes right after the manifest was written for the `number`th time."""
-    real, writes = Manifest.write, []
+@pytest.mark.parametrize("rows", [5, 10])
+def test_interrupt_when_a_line_has_been_written(rows, write, shards, done, tmp_path, monkeypatch):
+    real = Manifest.finish
 
-    def write(self):
-        real(self)
-        writes.append(self.rows)
-        if len(writes) == number:
+    def finish(self, number, shard):
+        now = real(self, number, shard)
+        if now.rows == rows:
             raise KeyboardInterrupt
+        return now
 
-    monkeypatch.setattr(Manifest, "write", write)
-
-
-@pytest.mark.parametrize(("number", "rows"), [(2, 5), (3, 10)])
-def test_interrupt_when_a_line_has_been_written(number, rows, write, shards, done, tmp_path, monkeypatch):
-    interrupted_after(number, monkeypatch)
+    monkeypatch.setattr(Manifest, "finish", finish)
     with pytest.warns(InterruptedWarning, match=f"interrupted: {rows} of 12 rows"):
         written = write(tmp_path / "out")
     monkeypatch.undo()
     assert (written.rows, written.drawn) == (rows, rows)
     assert write(tmp_path / "out").drawn == 12 - rows
     assert shards(tmp_path / "out") == shards(done)
+
+
+def test_killed_before_lines_are_in_the_manifest(write, shards, cheap, done, tmp_path):
+    """As after an error; what was finished is known by its lines alone."""
+    with pytest.raises(MemoryError):
+        write(tmp_path / "out", generator=cheap(before=at(10, MemoryError())))
+    assert [entry["sha256"] for entry in json.loads((tmp_path / "out" / MANIFEST).read_text())["shards"]] == [""] * 3
+    assert len((tmp_path / "out" / "_finished.jsonl").read_text().splitlines()) == 2
+    damage(tmp_path / "out" / "shard-00000.parquet")
+    assert write(tmp_path / "out", verify=True).drawn == 7
+    assert shards(tmp_path / "out") == shards(done)
+    assert not (tmp_path / "out" / "_finished.jsonl").exists()
 
 
 def Small(generator):
@@ -712,13 +719,34 @@ def test_folder_that_can_not_be_looked_into(write, done):
             write(folder, generator=Untouchable())
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "another"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "another"}'])
 def test_damaged_manifest(text, write, shards, done):
     before = shards(done)
     (done / MANIFEST).write_text(text)
     with pytest.raises(ConditionError, match=f"can't read .*{MANIFEST}.*restore it, or write to another folder"):
         write(done, generator=Untouchable())
     assert shards(done) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_damaged_manifest_is_begun_anew(text, write, writer, shards, done, tmp_path):
+    """What it told of is set aside, as nobody knows of what it was."""
+    before = shards(done)
+    (done / MANIFEST).write_text(text)
+    with pytest.raises(ConditionError, match=r"or begin anew with verify=True, which draws all its rows again"):
+        write(done, generator=Untouchable())
+    written = write(done, writer.table(7), verify=True)
+    assert (written.rows, written.drawn, written.repaired) == (7, 7, (MANIFEST,))
+    write(tmp_path / "seven", writer.table(7))
+    assert shards(done) == shards(tmp_path / "seven")
+    assert {path.name[5:]: path.read_bytes() for path in done.glob("_old-shard-*")} == before
+    assert len(read_table(done)) == 7
+
+
+def test_manifest_of_another_version_is_never_replaced(write, done):
+    (done / MANIFEST).write_text('{"format": "another"}')
+    with pytest.raises(ConditionError, match=r"its format is 'another', not .*; restore it, or write to another f"):
+        write(done, verify=True, generator=Untouchable())
 
 
 # Damaged shards
