@@ -22,7 +22,16 @@ import numpy as np
 from astro_galaxysd.conditions.seeds import RNG, refuse_duplicates
 from astro_galaxysd.drawing import Drawing, warn_if_interrupted
 from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError, VersionsWarning
-from astro_galaxysd.images.manifest import Manifest, Shard, only_writer, read_manifest, rows_hash
+from astro_galaxysd.images.manifest import (
+    MANIFEST,
+    DamagedManifestError,
+    Manifest,
+    Shard,
+    only_writer,
+    read_manifest,
+    rows_hash,
+    set_aside,
+)
 from astro_galaxysd.images.provenance import run_record
 from astro_galaxysd.images.shardfiles import SHARD_KINDS, lost_columns
 from astro_galaxysd.references import reference_images
@@ -106,7 +115,8 @@ def generate_to(
     client : dask.distributed.Client, optional
         Its workers draw; they must see the same folder and weights.
     verify : bool
-        Whether files that are there are compared with their hashes, and damaged ones drawn again.
+        Whether files that are there are compared with their hashes, and damaged ones drawn again. Where the manifest is
+        damaged, all are; those that were there get names that begin with ``_old-shard-``, to be removed by hand.
     batch_size, weights, generator, steps, guidance, references
         As `generate`; for a `client`, the generator's name only.
     schema, labels, label_column, id_column
@@ -148,18 +158,29 @@ def generate_to(
         conditions, shard_rows, schema=schema, labels=labels, label_column=label_column, id_column=id_column
     )
     with only_writer(folder):
-        before = read_manifest(folder)
+        before, lost = _before(folder, verify=verify)
         rows.choose_seed(rng, None if before is None else before.run["parameters"].get("run_seed"))
         drawing = Drawing(
             next(iter(rows)).rows, generator, weights=weights, steps=steps, guidance=guidance,
             batch_size=batch_size, references=references, progress=False,
         )  # fmt: skip
-        manifest = _planned(folder, format, rows, drawing)
-        if before is not None:
-            manifest = _continued(manifest, before)
-        written = _drawn(manifest, rows, drawing, client=client, verify=verify, progress=progress)
+        wanted = _planned(folder, format, rows, drawing)
+        manifest = wanted if before is None else _continued(wanted, before)
+        if lost:
+            set_aside(folder)
+        written = _drawn(manifest, wanted.run, rows, drawing, client=client, verify=verify, progress=progress)
     warn_if_interrupted(written.rows, written.planned)
-    return written
+    return replace(written, repaired=(MANIFEST, *written.repaired)) if lost else written
+
+
+def _before(folder: Path, *, verify: bool) -> tuple[Manifest | None, bool]:
+    """The manifest that is there, and whether it is damaged, which is an error unless that is to be repaired."""
+    try:
+        return read_manifest(folder), False
+    except DamagedManifestError:
+        if not verify:
+            raise
+        return None, True
 
 
 def _check(format: str, shard_rows: int, client: Any, generator: Any) -> None:
@@ -242,50 +263,85 @@ def _continued(manifest: Manifest, before: Manifest) -> Manifest:
             f"{str(manifest.folder)!r} holds galaxies that were drawn otherwise: {'; '.join(told)}. Name another "
             "folder, or ask for the same to go on"
         )
-    old, new = ({**one.run["versions"], "machine": one.run["machine"]} for one in (before, manifest))
-    other = [f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)]
-    if other and before.rows:
+    if not before.rows:
+        return replace(manifest, shards=before.shards)
+    _warn_of_versions(before, manifest.run)
+    return before
+
+
+def _warn_of_versions(before: Manifest, run: dict[str, Any]) -> None:
+    """Say which rows were drawn with what is another version now."""
+    new, told, rows = _circumstances(run), set(), 0
+    for number, one in enumerate(before.runs):
+        old, drawn = _circumstances(one), sum(shard.rows for shard in before.finished if shard.run == number)
+        if drawn and old != new:
+            rows += drawn
+            told |= {
+                f"{name} {old.get(name)} -> {new.get(name)}" for name in old | new if old.get(name) != new.get(name)
+            }
+    if rows:
         warnings.warn(
-            f"{before.rows} rows were drawn with other versions: {', '.join(other)}; single pixels may differ",
+            f"{rows} rows were drawn with other versions: {', '.join(sorted(told))}; single pixels may differ",
             VersionsWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return replace(manifest, shards=before.shards)
+
+
+def _circumstances(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {**run["versions"], "machine": run["machine"]}
+
+
+def _numbered(manifest: Manifest, run: dict[str, Any]) -> tuple[Manifest, int]:
+    """Number of a run in a manifest: of one with the same versions, else of itself, which then comes last."""
+    for number, one in enumerate(manifest.runs):
+        if _circumstances(one) == _circumstances(run):
+            return manifest, number
+    return replace(manifest, later=(*manifest.later, run)), len(manifest.runs)
 
 
 def _drawn(
-    manifest: Manifest, rows: Stretches, drawing: Drawing, *, client: Any, verify: bool, progress: bool
+    manifest: Manifest,
+    run: dict[str, Any],
+    rows: Stretches,
+    drawing: Drawing,
+    *,
+    client: Any,
+    verify: bool,
+    progress: bool,
 ) -> Written:
-    """Draw what is not there; the manifest is written before the first shard and after each."""
+    """Draw what is not there, with a line in the journal for each; where all is, nothing is written."""
     from tqdm import tqdm
 
     there = [manifest.is_there(shard, verify=verify) for shard in manifest.shards]
     damaged = tuple(shard.file for shard, good in zip(manifest.shards, there, strict=True) if shard.sha256 and not good)
     missing = np.flatnonzero(~np.array(there)).tolist()
     kept = zip(manifest.shards, there, strict=True)
-    manifest = replace(manifest, shards=tuple(old if good else replace(old, sha256="", size=0) for old, good in kept))
-    manifest.write()
+    manifest = replace(manifest, shards=tuple(old if good else old.unfinished() for old, good in kept))
+    manifest, number = _numbered(manifest, run)
+    if missing:
+        manifest = manifest.write()
     planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
-    tasks = _tasks(manifest, rows, missing)
+    tasks = _tasks(manifest, run, rows, missing)
     finished = draw_here(drawing, tasks) if client is None else draw_on(client, drawing, tasks)
     with closing(finished), tqdm(total=planned, initial=before, unit="galaxy", disable=not progress) as bar:
         try:
             for done in finished:
-                shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size)
-                now = manifest.with_shard(done.number, shard)
-                now.write()
-                manifest = now
+                shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size, run=number)
+                manifest = manifest.finish(done.number, shard)
                 bar.update(shard.rows)
         except KeyboardInterrupt:
+            manifest = read_manifest(manifest.folder) or manifest  # it may know of a shard more than is known here
             if not manifest.rows:
                 raise
         except Exception as error:
             error.add_note(f"{manifest.rows} of {planned} rows are in {str(manifest.folder)!r}; the same call goes on")
             raise
+    if missing:
+        manifest = manifest.write()
     return Written(manifest.folder, manifest.rows, planned, manifest.rows - before, damaged)
 
 
-def _tasks(manifest: Manifest, rows: Stretches, missing: Sequence[int]) -> Iterator[Task]:
+def _tasks(manifest: Manifest, run: dict[str, Any], rows: Stretches, missing: Sequence[int]) -> Iterator[Task]:
     """Shards to draw, one by one, as they were planned.
 
     Raises
@@ -293,7 +349,7 @@ def _tasks(manifest: Manifest, rows: Stretches, missing: Sequence[int]) -> Itera
     ConditionError
         If the conditions aren't any more what they were.
     """
-    record = {name: value for name, value in manifest.run.items() if name != "created"}
+    record = {name: value for name, value in run.items() if name != "created"}
     left = set(missing)
     for number, _, planned in rows.some(set(missing)) if missing else ():
         if rows_hash(planned) != manifest.shards[number].asked:

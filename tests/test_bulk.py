@@ -31,7 +31,8 @@ from astro_galaxysd.errors import (
 )
 from astro_galaxysd.images import files
 from astro_galaxysd.images.codec import read_images
-from astro_galaxysd.images.manifest import MANIFEST, read_manifest
+from astro_galaxysd.images.manifest import MANIFEST, Manifest, read_manifest
+from astro_galaxysd.images.provenance import RUN_RECORD
 
 WRITER = Path(__file__).with_name("bulk_writer.py")
 KINDS = ["parquet", "fits"]
@@ -328,6 +329,37 @@ def test_interrupt_in_the_middle_of_a_shard(write, cheap, shards, done, tmp_path
     assert shards(tmp_path / "out") == shards(done)
 
 
+@pytest.mark.parametrize("rows", [5, 10])
+def test_interrupt_when_a_line_has_been_written(rows, write, shards, done, tmp_path, monkeypatch):
+    real = Manifest.finish
+
+    def finish(self, number, shard):
+        now = real(self, number, shard)
+        if now.rows == rows:
+            raise KeyboardInterrupt
+        return now
+
+    monkeypatch.setattr(Manifest, "finish", finish)
+    with pytest.warns(InterruptedWarning, match=f"interrupted: {rows} of 12 rows"):
+        written = write(tmp_path / "out")
+    monkeypatch.undo()
+    assert (written.rows, written.drawn) == (rows, rows)
+    assert write(tmp_path / "out").drawn == 12 - rows
+    assert shards(tmp_path / "out") == shards(done)
+
+
+def test_killed_before_lines_are_in_the_manifest(write, shards, cheap, done, tmp_path):
+    """As after an error; what was finished is known by its lines alone."""
+    with pytest.raises(MemoryError):
+        write(tmp_path / "out", generator=cheap(before=at(10, MemoryError())))
+    assert [entry["sha256"] for entry in json.loads((tmp_path / "out" / MANIFEST).read_text())["shards"]] == [""] * 3
+    assert len((tmp_path / "out" / "_finished.jsonl").read_text().splitlines()) == 2
+    damage(tmp_path / "out" / "shard-00000.parquet")
+    assert write(tmp_path / "out", verify=True).drawn == 7
+    assert shards(tmp_path / "out") == shards(done)
+    assert not (tmp_path / "out" / "_finished.jsonl").exists()
+
+
 def Small(generator):
     """It draws one row at a time, whatever it is given."""
     generator.together = 1
@@ -467,16 +499,47 @@ def test_another_generator_is_refused(write, done, cheap):
         write(done, generator=dear)
 
 
-def test_other_versions(write, cheap, tmp_path, monkeypatch):
-    with pytest.warns(InterruptedWarning):
-        write(tmp_path / "out", generator=cheap(before=at(5, KeyboardInterrupt())))
-    path = tmp_path / "out" / MANIFEST
+def of_another_version(folder):
+    """As if what is there had been drawn with an old numpy."""
+    path = folder / MANIFEST
     content = json.loads(path.read_text())
     content["run"]["versions"]["numpy"] = "1.0"
     path.write_text(json.dumps(content))
+
+
+def test_other_versions(write, cheap, tmp_path):
+    folder = tmp_path / "out"
+    with pytest.warns(InterruptedWarning):
+        write(folder, generator=cheap(before=at(5, KeyboardInterrupt())))
+    of_another_version(folder)
     with pytest.warns(VersionsWarning, match=r"5 rows were drawn with other versions: numpy 1\.0 -> ") as warned:
-        assert write(tmp_path / "out").rows == 12
+        assert write(folder).rows == 12
     assert warned[0].filename.endswith("bulk_writer.py")
+    found = read_manifest(folder)
+    assert [found.runs[shard.run]["versions"]["numpy"] for shard in found.shards] == ["1.0", *[np.__version__] * 2]
+    records = [read_table(folder / shard.file).meta[RUN_RECORD] for shard in found.shards]
+    assert [record["versions"]["numpy"] for record in records] == [np.__version__] * 3
+    (folder / "shard-00001.parquet").unlink()
+    with pytest.warns(VersionsWarning, match="5 rows were drawn"):
+        write(folder)
+    assert read_manifest(folder) == found  # no third run
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_what_draws_nothing_claims_nothing(verify, write, done):
+    of_another_version(done)
+    before = (done / MANIFEST).read_bytes()
+    with pytest.warns(VersionsWarning, match="12 rows were drawn with other versions"):
+        assert write(done, verify=verify, generator=UNTOUCHABLE).drawn == 0
+    assert (done / MANIFEST).read_bytes() == before
+
+
+def test_record_of_a_run_without_rows_is_replaced(write, cheap, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "out", generator=cheap(before=at(0, KeyboardInterrupt())))
+    of_another_version(tmp_path / "out")
+    write(tmp_path / "out")
+    assert [run["versions"]["numpy"] for run in read_manifest(tmp_path / "out").runs] == [np.__version__]
 
 
 # Refused before anything is drawn
@@ -656,13 +719,34 @@ def test_folder_that_can_not_be_looked_into(write, done):
             write(folder, generator=Untouchable())
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "another"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "another"}'])
 def test_damaged_manifest(text, write, shards, done):
     before = shards(done)
     (done / MANIFEST).write_text(text)
     with pytest.raises(ConditionError, match=f"can't read .*{MANIFEST}.*restore it, or write to another folder"):
         write(done, generator=Untouchable())
     assert shards(done) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_damaged_manifest_is_begun_anew(text, write, writer, shards, done, tmp_path):
+    """What it told of is set aside, as nobody knows of what it was."""
+    before = shards(done)
+    (done / MANIFEST).write_text(text)
+    with pytest.raises(ConditionError, match=r"or begin anew with verify=True, which draws all its rows again"):
+        write(done, generator=Untouchable())
+    written = write(done, writer.table(7), verify=True)
+    assert (written.rows, written.drawn, written.repaired) == (7, 7, (MANIFEST,))
+    write(tmp_path / "seven", writer.table(7))
+    assert shards(done) == shards(tmp_path / "seven")
+    assert {path.name[5:]: path.read_bytes() for path in done.glob("_old-shard-*")} == before
+    assert len(read_table(done)) == 7
+
+
+def test_manifest_of_another_version_is_never_replaced(write, done):
+    (done / MANIFEST).write_text('{"format": "another"}')
+    with pytest.raises(ConditionError, match=r"its format is 'another', not .*; restore it, or write to another f"):
+        write(done, verify=True, generator=Untouchable())
 
 
 # Damaged shards

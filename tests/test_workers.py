@@ -411,19 +411,18 @@ def test_an_interrupt(client, site, tmp_path, monkeypatch):
     from astro_galaxysd import bulk
     from astro_galaxysd.drawing import InterruptedWarning
 
-    conditions, real = rows(60), bulk.Manifest.write
-    writes = []
+    conditions, real = rows(60), bulk.Manifest.finish
 
-    def interrupted(self):
-        real(self)
-        writes.append(self.rows)
-        if len(writes) == 4:
+    def interrupted(self, number, shard):
+        now = real(self, number, shard)
+        if now.rows == 12:
             raise KeyboardInterrupt
+        return now
 
-    monkeypatch.setattr(bulk.Manifest, "write", interrupted)
+    monkeypatch.setattr(bulk.Manifest, "finish", interrupted)
     with pytest.warns(InterruptedWarning, match="interrupted: .* of 60 rows"):
         written = draw(tmp_path / "many", conditions, client=client)
-    assert written.rows == 8  # the interrupt came before it was known that 12 are there
+    assert written.rows == 12  # with the shard whose line had just been written
     assert client.futures == {}
     begun = len(site.pids("begun"))
     time.sleep(1)

@@ -255,7 +255,9 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--out", help=".fits, .parquet, or a folder")
     group.add_argument("--hdus", metavar="FILE", help="also write the new galaxies as image HDUs of this FITS file")
-    group.add_argument("--sheet", metavar="FILE", help="contact sheet (default: OUT with .png)")
+    group.add_argument(
+        "--sheet", metavar="FILE", help="contact sheet (default: OUT with .png; in a folder of shards _first.png)"
+    )
     group.add_argument("--overwrite", action="store_true", help="replace existing output")
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
 

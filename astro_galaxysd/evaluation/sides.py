@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from astro_galaxysd.conditions.requests import Requests, read_requests
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
 from astro_galaxysd.evaluation.scoring import FEWEST_IN_GROUP
+from astro_galaxysd.images.provenance import PROMPT_WEIGHTS
 from astro_galaxysd.images.storage import read_table
 from astro_galaxysd.images.streaming import table_columns, table_length
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 __all__ = ["FEWEST", "Side", "id_source", "match_sides", "read_side", "refuse_repeated", "refuse_shared", "too_small"]
+
+Rows = TypeVar("Rows", "Table", Requests)
 
 #: Rows that each of the three sets needs.
 FEWEST = 16
@@ -94,7 +97,8 @@ def read_side(
     Parameters
     ----------
     table : Table or path
-        Of a file, or a folder of shards, all columns but the images are read.
+        Of a file, or a folder of shards, all columns are read but the images and the weights of prompts, long texts of
+        which the prompts tell already.
     drawn : bool
         True: synthetic rows; all of them, or those whose ``synthetic`` is True where there is such a column. False:
         real rows that are no artifact by their votes.
@@ -116,14 +120,14 @@ def read_side(
     UnknownNameError
         For a schema or column that is not there.
     """
-    whole = _without_images(table, images)
+    whole = _without_images(table, images, id_column)
     marked = is_synthetic(whole)
     wanted = marked if drawn and SYNTHETIC in whole.colnames else np.full(len(whole), drawn) | ~marked
     if not wanted.any():
         kind = f"all with {SYNTHETIC!r} {not drawn}" if len(whole) else "none"
         raise ConditionError(f"the {what} table has no {what} rows: {len(whole)} row(s), {kind}; give another table")
     rows = np.flatnonzero(wanted)
-    light = whole[rows]
+    light = _some(whole, rows)
     requests = read_requests(light, schema=schema, drawn=drawn)
     galaxy = drawn | ~(np.nan_to_num(requests.votes[:, INDEX["artifact"]]) >= ARTIFACT)
     kept = np.flatnonzero(galaxy)
@@ -132,17 +136,23 @@ def read_side(
         refuse_repeated(names, what)
     reasons = {"not " + what: len(whole) - len(rows), "star or artifact": len(rows) - len(kept)}
     return Side(
-        table, light[kept], rows[kept], requests[kept], [names[row] for row in kept],
+        table, _some(light, kept), rows[kept], _some(requests, kept), [names[row] for row in kept],
         id_source(light, id_column), {reason: number for reason, number in reasons.items() if number},
     )  # fmt: skip
 
 
-def _without_images(table: Table | str | os.PathLike[str], images: str) -> Table:
+def _some(all_of_them: Rows, rows: np.ndarray) -> Rows:
+    """Rows in order; no copy where they are all there are."""
+    return all_of_them if len(rows) == len(all_of_them) else all_of_them[rows]
+
+
+def _without_images(table: Table | str | os.PathLike[str], images: str, id_column: str | None = None) -> Table:
     """All rows without their images; without any other column there is still one, for the number of rows."""
     from astropy.table import Table
 
     if isinstance(table, str | os.PathLike):
-        others = [name for name in table_columns(table) if name != images]
+        left_out = {images, PROMPT_WEIGHTS} - {id_column}
+        others = [name for name in table_columns(table) if name not in left_out]
         return read_table(table, others) if others else Table({images: np.full(table_length(table), None)})
     light = table.copy(copy_data=False)
     if images in light.colnames and len(light.colnames) > 1:

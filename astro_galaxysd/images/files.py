@@ -10,12 +10,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from astro_galaxysd.errors import OutputError, OutputExistsError
 
-__all__ = ["atomic_folder", "atomic_path", "make_folder", "rehearse_folder", "rehearse_path"]
+__all__ = ["atomic_folder", "atomic_path", "make_folder", "rehearse_folder", "rehearse_path", "sync"]
 
 
 @contextmanager
@@ -82,6 +82,23 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"can't make the folder {str(folder)!r} ({error.strerror}); name another") from error
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, outlast a power cut. Systems that can't do so for folders are let be.
+
+    Raises
+    ------
+    OSError
+        If the system refuses for a file.
+    """
+    folder = path.is_dir()
+    with suppress(OSError) if folder else nullcontext():
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" and not folder else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

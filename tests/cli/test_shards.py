@@ -30,9 +30,9 @@ def test_a_folder_of_shards(generate, galaxysd, survey, tmp_path):
     assert done.status == 0
     assert done.out.splitlines() == [
         f"shards   {tmp_path}/drawn/  (5 of 5 rows, 5 drawn now)",
-        f"picture  {tmp_path}/drawn.png",
+        f"picture  {tmp_path}/drawn/_first.png",
     ]
-    with Image.open(tmp_path / "drawn.png") as image:
+    with Image.open(tmp_path / "drawn" / "_first.png") as image:
         assert image.format == "PNG"
     galaxysd("generate", survey, "--generator", "flow", "--no-progress", "-o", tmp_path / "all.parquet")
     alone, sharded = read_table(tmp_path / "all.parquet"), read_table(tmp_path / "drawn")
@@ -67,6 +67,29 @@ def test_fits(generate, tmp_path):
         assert [hdu.header["SYNTHET"] for hdu in hdus[3:]] == [True] * 2
 
 
+def test_files_of_others_stay(generate, tmp_path):
+    """The picture is in the folder, where it may be replaced; one that is named is not."""
+    (tmp_path / "drawn.png").write_bytes(b"mine")
+    assert generate().status == 0
+    first = (tmp_path / "drawn" / "_first.png").read_bytes()
+    (tmp_path / "drawn" / "_first.png").write_bytes(b"")
+    assert generate().status == 0
+    assert (tmp_path / "drawn" / "_first.png").read_bytes() == first
+    assert len(read_table(tmp_path / "drawn")) == 5
+    done = generate("--sheet", tmp_path / "drawn.png", out=f"{tmp_path}/other/")
+    assert done.status == 1
+    assert "drawn.png exists; give another name, or leave it out for _first.png in the folder" in done.err
+    assert (tmp_path / "drawn.png").read_bytes() == b"mine"
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_picture_that_can_not_be_written(generate, tmp_path):
+    done = generate("--sheet", tmp_path / "nowhere" / "s.png")
+    assert done.status == 1
+    assert "its folder" in done.err
+    assert not (tmp_path / "drawn").exists()
+
+
 def test_prompts(galaxysd, tmp_path, flow):
     out = f"{tmp_path}/drawn/"
     done = galaxysd("generate", "--prompt", "ring galaxy", "-n", 3, "--generator", "flow", "--no-progress", "-o", out)
@@ -94,6 +117,7 @@ def test_interrupted(generate, flow, monkeypatch, tmp_path):
     ("more", "out", "message"),
     [
         (["--verify"], "drawn.parquet", "--verify is of folders of shards; end the output's name with a slash"),
+        (["--shard-rows", 0], "drawn.parquet", "--shard-rows is of folders of shards"),
         (["--hdus", "h.fits"], "drawn/", "--hdus h.fits: a folder of shards has HDUs in its files; use --format fits"),
         (["--overwrite"], "drawn/", "to begin anew, remove the folder or name another"),
         (["--scheduler", "nowhere://x"], "drawn/", "no Dask scheduler answers"),

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +24,10 @@ from astro_galaxysd.images.manifest import (
     only_writer,
     read_manifest,
     rows_hash,
+    set_aside,
 )
 
+JOURNAL = "_finished.jsonl"
 RUN = {"created": "2026", "versions": {"numpy": "2"}, "machine": "Linux", "parameters": {"run_seed": 1}}
 
 
@@ -42,6 +46,96 @@ def test_it_is_read_as_it_was_written(manifest, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "shard-00000.parquet"]
     assert manifest.rows == 3
     assert json.loads((tmp_path / MANIFEST).read_text())["rows"] == 5
+
+
+def test_later_runs(manifest, tmp_path):
+    later = replace(manifest, later=({**RUN, "machine": "other"},)).with_shard(0, replace(manifest.shards[0], run=1))
+    later.write()
+    assert read_manifest(tmp_path) == later
+    assert later.runs[later.shards[0].run]["machine"] == "other"
+
+
+def finished(number, kind="c"):
+    return Shard(f"shard-{number:05d}.parquet", 3 - number, "ab"[number] * 64, kind * 64, 4)
+
+
+@pytest.fixture
+def begun(manifest):
+    """Of the same folder, with a line for each shard."""
+    (manifest.folder / "shard-00001.parquet").write_bytes(b"more")
+    written = manifest.write()
+    return written.finish(0, finished(0)).finish(1, finished(1))
+
+
+def test_lines_are_read_with_the_manifest(begun, tmp_path):
+    assert read_manifest(tmp_path) == begun
+    assert begun.rows == 5
+    assert begun.write() == read_manifest(tmp_path) == begun
+    assert not (tmp_path / JOURNAL).exists()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-20],
+        lambda text: text.replace("shard-00001", "shard-00009"),
+        lambda text: text.replace("b" * 64, "d" * 64),
+        lambda text: text.replace('"size": 4, "run": 0}\n', '"size": "4"}\n'),
+    ],
+)
+def test_lines_that_say_nothing(spoil, begun, manifest, tmp_path):
+    first, second = (tmp_path / JOURNAL).read_text().splitlines(keepends=True)
+    (tmp_path / JOURNAL).write_text("\ufffd[]\n\n" + first + spoil(second))
+    assert read_manifest(tmp_path).shards == (finished(0), manifest.shards[1])
+
+
+def test_the_last_of_repeated_lines_counts(begun, tmp_path):
+    begun.finish(0, finished(0, "d")).finish(0, finished(0, "e"))
+    assert read_manifest(tmp_path).shards == (finished(0, "e"), finished(1))
+
+
+def test_lines_count_for_one_manifest(begun, manifest, tmp_path):
+    """A kill between the two: the new one is there, and lines of the one before still are."""
+    lines = (tmp_path / JOURNAL).read_bytes()
+    replace(manifest, shards=tuple(shard.unfinished() for shard in manifest.shards)).write()
+    (tmp_path / JOURNAL).write_bytes(lines)
+    assert read_manifest(tmp_path).rows == 0
+
+
+def test_line_that_the_system_refuses(manifest, tmp_path):
+    written = manifest.write()
+    (tmp_path / JOURNAL).mkdir()
+    with pytest.raises(OutputError, match=rf"can't write .*{JOURNAL}': .*the same call goes on"):
+        written.finish(0, finished(0))
+
+
+def test_files_are_safe_before_they_are_named(manifest, tmp_path, monkeypatch):
+    """What a power cut leaves is what has been synced."""
+    done, real = [], os.fsync
+
+    def fsync(descriptor):
+        done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real(descriptor)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("the system doesn't tell which file is synced")
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    written = manifest.write()
+    assert done[0].endswith(MANIFEST)
+    assert done[0].startswith(".partial")
+    assert done[1:] == [tmp_path.name]
+    written.finish(0, finished(0))
+    assert done[2:] == ["shard-00000.parquet", JOURNAL, tmp_path.name]
+
+
+def test_old_shards_are_set_aside(manifest, tmp_path):
+    set_aside(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "_old-shard-00000.parquet"]
+    (tmp_path / "shard-00000.parquet").touch()
+    (tmp_path / "_old-shard-00000.parquet").unlink()
+    (tmp_path / "_old-shard-00000.parquet").mkdir()
+    with pytest.raises(OutputError, match=r"can't rename .*shard-00000\.parquet.*; name another folder"):
+        set_aside(tmp_path)
 
 
 def test_no_manifest(tmp_path):
@@ -92,7 +186,7 @@ def in_shard(**values):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed(format="astro_galaxysd shards, version 9"), "ValueError: its format is .*version 9', not"),
+        (changed(format="astro_galaxysd shards, version 9"), "its format is .*version 9', not"),
         (changed(kind=3), "TypeError: it holds 3 where a str belongs"),
         (changed(run=[]), "TypeError"),
         (changed(run={"parameters": {}}), "KeyError: 'versions'"),
@@ -101,6 +195,8 @@ def in_shard(**values):
         (changed(shards=[1]), "TypeError: it holds 1 where a dict belongs"),
         (in_shard(rows="many"), "TypeError: it holds 'many' where a int belongs"),
         (in_shard(sha256=None), "TypeError: it holds None where a str belongs"),
+        (in_shard(run=1), "ValueError: it names run 1 of 1"),
+        (changed(later=[1]), "TypeError"),
         (in_shard(colour="red"), "TypeError: .*colour"),
         (in_shard(file="../elsewhere"), "ValueError: it names '../elsewhere', outside the folder"),
         (lambda content: content.pop("shards"), "KeyError: 'shards'"),
@@ -214,5 +310,18 @@ def test_file_system_without_locks(error, tmp_path, monkeypatch):
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     refused = pytest.raises(OutputError, match=r"can't lock .*(No locks available|no flock).*on another file system")
+    with refused, only_writer(tmp_path):
+        pytest.fail("no lock")
+
+
+def test_kernel_without_flock(tmp_path, monkeypatch):
+    """A lock that is a mere file would outlive its process, and then nobody could go on."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    refused = pytest.raises(OutputError, match=r"can't lock .*on another file system")
     with refused, only_writer(tmp_path):
         pytest.fail("no lock")

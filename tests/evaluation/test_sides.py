@@ -1,0 +1,52 @@
+"""What is kept of the rows of an evaluation."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from astro_galaxysd.evaluation.sides import read_side
+from astro_galaxysd.images.storage import write_table
+
+LONG = "sdss, merger, " + "galaxy " * 100
+
+
+@pytest.fixture
+def drawn():
+    rows = Table({"id": [f"g{row}" for row in range(500)], "prompt": [LONG] * 500})
+    rows["prompt_weights"], rows["weights"], rows["synthetic"] = "{" + "x" * 4000 + "}", "mini", True
+    rows["image"] = np.zeros((500, 2, 2, 3), np.uint8)
+    return rows
+
+
+def test_nothing_is_copied_where_all_rows_take_part(drawn):
+    side = read_side(drawn, drawn=True, what="synthetic")
+    assert side.light.colnames == [name for name in drawn.colnames if name != "image"]
+    assert all(np.shares_memory(side.light[name], drawn[name]) for name in side.light.colnames)
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_others_are_left_out(drawn, synthetic):
+    drawn["synthetic"][3] = False
+    side = read_side(drawn, drawn=synthetic, what="chosen")
+    want = [row for row in range(500) if (row == 3) != synthetic]
+    assert side.rows.tolist() == want
+    assert side.names == side.light["id"].tolist() == [f"g{row}" for row in want]
+    assert len(side.requests) == len(want)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "fits"])
+def test_long_texts_of_a_file_that_nobody_reads(drawn, kind, tmp_path):
+    path = tmp_path / f"drawn.{kind}"
+    write_table(drawn, path)
+    read_side(path, drawn=True, what="synthetic")  # with what it imports
+    tracemalloc.start()
+    side = read_side(path, drawn=True, what="synthetic")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert side.light.colnames == ["id", "prompt", "weights", "synthetic"]
+    assert peak < 500 * 4 * 4000  # one column of the weights alone
+    assert read_side(path, drawn=True, what="synthetic", id_column="prompt_weights").names[0][0] == "{"
