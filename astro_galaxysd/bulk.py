@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from astro_galaxysd.conditions.columns import find_id_column
 from astro_galaxysd.conditions.seeds import RNG, refuse_duplicates
 from astro_galaxysd.drawing import Drawing, warn_if_interrupted
 from astro_galaxysd.errors import ConditionError, OutputError, OutputExistsError, VersionsWarning
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Written", "generate_to"]
 
-#: Rows of a shard: 25 MB of galaxies of 128 pixels, two minutes of drawing on two cores.
+#: Rows of a shard: of the embedded model some 20 MB, and minutes of drawing.
 SHARD_ROWS = 1000
 
 
@@ -259,9 +260,11 @@ def _continued(manifest: Manifest, before: Manifest) -> Manifest:
         rows = [sum(number for number, _ in one) for one in asked]
         told.append(f"other conditions or other shard_rows ({rows[0]} rows there, {rows[1]} now)")
     if told:
+        moved = there.get("device") != wanted.get("device")
+        where = "; generator=load_generator(..., device=, precision=) says where to draw" if moved else ""
         raise OutputExistsError(
             f"{str(manifest.folder)!r} holds galaxies that were drawn otherwise: {'; '.join(told)}. Name another "
-            "folder, or ask for the same to go on"
+            f"folder, or ask for the same to go on{where}"
         )
     if not before.rows:
         return replace(manifest, shards=before.shards)
@@ -355,7 +358,8 @@ def _tasks(manifest: Manifest, run: dict[str, Any], rows: Stretches, missing: Se
         if rows_hash(planned) != manifest.shards[number].asked:
             break
         left.remove(number)
-        yield Task(number, planned, manifest.path(manifest.shards[number]), manifest.kind, record)
+        path = manifest.path(manifest.shards[number])
+        yield Task(number, planned, path, manifest.kind, record, find_id_column(planned, rows.id_column))
     if left:
         raise ConditionError(
             f"the conditions of {manifest.shards[min(left)].file} changed while they were drawn from; "

@@ -70,7 +70,7 @@ class Stretches:
         label_column: str | None = None,
         id_column: str | None = None,
     ) -> None:
-        self._source, self._length, self._id_column = source, int(length), id_column
+        self._source, self._length, self.id_column = source, int(length), id_column
         self._options: dict[str, Any] = {"schema": schema, "labels": labels, "label_column": label_column}
         first = next(read_pieces(source, rows=1), None)
         if first is None:
@@ -117,7 +117,7 @@ class Stretches:
         if self.seed is None:
             check_seeds(piece)
         else:
-            names = row_names(piece, self._id_column, first)
+            names = row_names(piece, self.id_column, first)
             planned[SEED] = row_seeds(self.seed, names)
         planned.meta.clear()
         _narrow(planned)

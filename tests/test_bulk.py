@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Column, MaskedColumn, QTable, Table, vstack
 
 from astro_galaxysd import generate, generate_to, read_table, write_table
@@ -871,3 +872,18 @@ def test_killed_twenty_times(tmp_path):
     said = answer("killed", tmp_path, 20, 2)
     assert (said["kills"], said["shards"]) == (20, 60)
     assert any(0 < there < 60 for there in said["there_after_each_kill"])
+
+
+def test_hdus_are_named_by_the_column_of_ids(write, tmp_path):
+    conditions = Table({"id": ["a", "b"], "galaxy": ["first", "second"], "prompt": ["sdss, merger"] * 2})
+    write(tmp_path / "f", conditions, format="fits", id_column="galaxy")
+    with fits.open(tmp_path / "f" / "shard-00000.fits") as hdus:
+        assert [hdu.header["ROWID"] for hdu in hdus[3:]] == ["first", "second"]
+
+
+def test_another_device_is_refused_with_the_way_back(write, cheap, tmp_path):
+    here, elsewhere = cheap(), cheap()
+    here.provenance, elsewhere.provenance = {"device": "cpu fp32"}, {"device": "cuda bf16"}
+    write(tmp_path / "f", generator=here)
+    with pytest.raises(OutputExistsError, match="device 'cpu fp32' there, 'cuda bf16' now.*load_generator"):
+        write(tmp_path / "f", generator=elsewhere)
