@@ -42,7 +42,7 @@ _CHUNK = 8
 #: Rows that generators with a card's `gflop` draw at a time on each core, padded where there are fewer.
 _TOGETHER = 8
 #: Share of the machine's matrix-product rate that sampling reaches on CPUs; see benchmarks/throughput.py.
-_EFFICIENCY = 0.55
+_EFFICIENCY = 0.45
 
 
 class InterruptedWarning(UserWarning):
