@@ -215,7 +215,7 @@ def _told(drawing: Drawing) -> dict[str, Any]:
     if drawing.settings.get("references") is not None:
         asked["references"] = hashlib.sha256(reference_images(drawing.settings["references"]).tobytes()).hexdigest()
     given = {name: value for name, value in asked.items() if value is not None}
-    return {**given, **drawing.told, **getattr(drawing.generator, "provenance", {})}
+    return {**given, **drawing.told}
 
 
 def _asked(planned: Table) -> str:

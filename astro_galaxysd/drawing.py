@@ -238,6 +238,7 @@ class Drawing:
         self.shared[GENERATOR] = name
         of = self.shared.get(WEIGHTS, "")
         self.request = GenerationRequest(conditions, name, of, steps, guidance, batch_size)
+        self.shared |= getattr(self.generator, "provenance", {})
         self.check(conditions)
 
     def check(self, conditions: Table) -> None:
@@ -295,7 +296,7 @@ class Drawing:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What holds for all rows, as far as the generator has told it: with the first piece it has."""
+        """What holds for all rows, as far as the generator has told it: as `provenance`, or with the first piece."""
         return {WEIGHTS: "", WEIGHTS_REVISION: ""} | self.shared
 
     def pieces(self) -> Iterator[np.ndarray]:

@@ -19,7 +19,8 @@ from astro_galaxysd.conditions.table import DialectChoice
 from astro_galaxysd.errors import ConditionError, GalaxySDError
 from astro_galaxysd.generation import check_seeds, with_prompts
 from astro_galaxysd.images.provenance import SEED
-from astro_galaxysd.images.streaming import read_pieces
+from astro_galaxysd.images.storage_columns import IMAGE
+from astro_galaxysd.images.streaming import read_pieces, table_columns
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from astro_galaxysd.plugins.protocols import VoteDialect
 
 __all__ = ["Stretch", "Stretches"]
-
-_IMAGE = "image"
 
 
 class Stretch(NamedTuple):
@@ -72,11 +71,12 @@ class Stretches:
     ) -> None:
         self._source, self._length, self.id_column = source, int(length), id_column
         self._options: dict[str, Any] = {"schema": schema, "labels": labels, "label_column": label_column}
-        first = next(read_pieces(source, rows=1), None)
+        names = table_columns(source)
+        self._columns = [name for name in names if name != IMAGE] or names
+        first = next(read_pieces(source, self._columns, rows=1), None)
         if first is None:
             raise ConditionError("conditions have no row; give at least one")
         find_id_column(first, id_column)
-        self._columns = [name for name in first.colnames if name != _IMAGE]
         self._seeded = SEED in self._columns
         #: Seed of the run; None where rows have seeds of their own.
         self.seed: int | None = None

@@ -185,7 +185,7 @@ class _Shared:
         #: Of this run alone: a client hands out what it has under a name that it knows.
         self._name = f"galaxysd-{secrets.token_hex(6)}"
         content = drawing.settings, _pixels_follow_from(drawing)
-        self._plugin = _settings_plugin(self._name, token_of(drawing.settings, _told(drawing)), pickle.dumps(content))
+        self._plugin = _settings_plugin(self._name, token_of(drawing.settings, drawing.told), pickle.dumps(content))
         self._running = as_completed(loop=client.loop)
         self.begun: dict[str, tuple[Any, Task, int]] = {}
 
@@ -337,13 +337,9 @@ def draw_for(run: str, task: Task) -> Done:
         return draw_shard(drawing, task)
 
 
-def _told(drawing: Drawing) -> dict[str, Any]:
-    return {**drawing.told, **getattr(drawing.generator, "provenance", {})}
-
-
 def _pixels_follow_from(drawing: Drawing) -> dict[str, Any]:
     """What has to be the same wherever a run is drawn; None where the generator does not tell."""
-    told = _told(drawing)
+    told = drawing.told
     return {
         WEIGHTS_REVISION: str(told[WEIGHTS_REVISION]), "device": told.get("device"), "versions": told.get("versions")
     }  # fmt: skip

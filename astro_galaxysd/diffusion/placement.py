@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MICRO_BATCH", "PRECISIONS", "is_small", "micro_batch", "place"]
 
-#: Rows of a network call on processors. With 16, the network is no faster beside another one: benchmarks/throughput.py.
+#: Rows of a network call on processors. More are drawn faster, and leave more idle where there are few.
 MICRO_BATCH = 8
 #: Rows of a call of a small network on a GPU, which eight would leave idle.
 _ON_GPU = 64
@@ -69,9 +69,8 @@ def place(components: Components, device: str | None = None, precision: str = "a
         precision = "fp32" if where.type == "cpu" else _of_gpu(where)
     for network in (components.vae, components.text_encoder):
         network.to(where)
-    torch.nn.Module.to(
-        components.unet, where, PRECISIONS[precision]
-    )  # diffusers' own warns of casts, whatever the model
+    # the method of diffusers warns of casts, whatever the model
+    torch.nn.Module.to(components.unet, where, PRECISIONS[precision])
     if is_small(components):
         # what convolutions of oneDNN and of CUDA compute with: others are brought to it, again and again
         for network in (components.unet, components.vae):

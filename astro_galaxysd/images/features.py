@@ -14,13 +14,12 @@ import numpy as np
 
 from astro_galaxysd.errors import ConditionError
 from astro_galaxysd.images.encoded import Encoding, decode_image, encode_image
+from astro_galaxysd.images.storage_columns import IMAGE
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 __all__ = ["features_metadata", "image_structs", "is_image_struct", "read_features", "write_features"]
-
-_IMAGE = "image"
 
 
 def write_features(table: Table, images: np.ndarray, path: Path) -> list[str]:
@@ -45,13 +44,13 @@ def write_features(table: Table, images: np.ndarray, path: Path) -> list[str]:
     for name in table.colnames:
         values = table[name]
         kind = getattr(getattr(values, "dtype", None), "kind", "")  # sky positions and the like have none
-        if name == _IMAGE or kind not in {*"biufUS"} or values.ndim != 1:
+        if name == IMAGE or kind not in {*"biufUS"} or values.ndim != 1:
             continue
         mask = np.ma.getmaskarray(np.ma.asarray(values))
         plain = np.asarray(np.ma.getdata(values))
         native = plain.astype(str) if kind in "US" else plain.astype(plain.dtype.newbyteorder("="))
         arrays[name] = pa.array(native, mask=mask)
-    arrays[_IMAGE] = image_structs([encode_image(pixels, Encoding("PNG")) for pixels in images])
+    arrays[IMAGE] = image_structs([encode_image(pixels, Encoding("PNG")) for pixels in images])
     described = pa.table(arrays)
     metadata = features_metadata(described.schema)
     pq.write_table(described.replace_schema_metadata(metadata), path, row_group_size=1000)
@@ -103,7 +102,7 @@ def read_features(path: Path) -> np.ndarray:
     import pyarrow.parquet as pq
 
     try:
-        stored = pq.read_table(path, columns=[_IMAGE]).column(_IMAGE).to_pylist()
+        stored = pq.read_table(path, columns=[IMAGE]).column(IMAGE).to_pylist()
         return np.stack([decode_image(one["bytes"], f"{path}, row {row}") for row, one in enumerate(stored)])
     except (KeyError, TypeError, ValueError) as error:
-        raise ConditionError(f"{path} has no image feature {_IMAGE!r} ({error}); name another file") from error
+        raise ConditionError(f"{path} has no image feature {IMAGE!r} ({error}); name another file") from error

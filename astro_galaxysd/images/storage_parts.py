@@ -21,21 +21,8 @@ __all__ = ["common_layout", "conform", "list_parts", "stack"]
 
 #: What may lie beside the files: pages and pictures about them.
 _BESIDE = {
-    ".md",
-    ".rst",
-    ".txt",
-    ".html",
-    ".pdf",
-    ".json",
-    ".yaml",
-    ".toml",
-    ".log",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".svg",
-    "",
-}
+    "", ".md", ".rst", ".txt", ".html", ".pdf", ".json", ".yaml", ".toml", ".log", ".png", ".jpg", ".jpeg", ".svg",
+}  # fmt: skip
 _NAMED = 5
 
 
