@@ -325,13 +325,16 @@ def _drawn(
         manifest = manifest.write()
     planned, before = sum(shard.rows for shard in manifest.shards), manifest.rows
     tasks = _tasks(manifest, run, rows, missing)
-    finished = draw_here(drawing, tasks) if client is None else draw_on(client, drawing, tasks)
-    with closing(finished), tqdm(total=planned, initial=before, unit="galaxy", disable=not progress) as bar:
+    bar = tqdm(total=planned, initial=before, unit="galaxy", disable=not progress)
+    # here galaxy by galaxy; workers tell of shards
+    finished = draw_here(drawing, tasks, bar.update) if client is None else draw_on(client, drawing, tasks)
+    with closing(finished), bar:
         try:
             for done in finished:
                 shard = replace(manifest.shards[done.number], sha256=done.sha256, size=done.size, run=number)
                 manifest = manifest.finish(done.number, shard)
-                bar.update(shard.rows)
+                if client is not None:
+                    bar.update(shard.rows)
         except KeyboardInterrupt:
             manifest = read_manifest(manifest.folder) or manifest  # it may know of a shard more than is known here
             if not manifest.rows:

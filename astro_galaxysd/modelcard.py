@@ -58,8 +58,8 @@ class CardFacts:
         Revision of the weights that the training began with; empty: from nothing, or not noted.
     base_ids : sequence of str
         Hashes of the ids of rows that these were trained on; empty: not known.
-    reader : str
-        Revision of the reader that taught, empty for none.
+    reader, embedder : str
+        Revisions of those that taught, empty for none.
     licence, base_model : str
         Identifier of the Hub, and what the weights were fine-tuned from; empty: not known.
     limits : sequence of str
@@ -79,6 +79,7 @@ class CardFacts:
     base: str = ""
     base_ids: Sequence[str] = field(default=(), repr=False)
     reader: str = ""
+    embedder: str = ""
     licence: str = "bsd-3-clause"
     base_model: str = ""
     limits: Sequence[str] = _LIMITS
@@ -131,7 +132,9 @@ def _front(card: CardFacts) -> str:
 
 
 def _beginning(card: CardFacts) -> str:
-    taught = f", taught by a reader of revision {card.reader[:12]}" if card.reader else ""
+    teachers = {"a reader": card.reader, "an embedder": card.embedder}
+    told = " and ".join(f"{what} of revision {revision[:12]}" for what, revision in teachers.items() if revision)
+    taught = f", taught by {told}" if told else ""
     return f"Began with weights of revision {card.base[:12]}{taught}. " if card.base else ""
 
 

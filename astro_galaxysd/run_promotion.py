@@ -166,6 +166,7 @@ def _card_facts(
         base=begun.get("revision", ""),
         base_ids=known.read_text(encoding="utf-8").split() if known.is_file() else (),
         reader=begun.get("reader", ""),
+        embedder=begun.get("embedder", ""),
         # records of former runs lack it; all but fine-tuning went on with the embedded model
         licence=begun.get("licence", "" if begun.get("stage") == "finetune" else "bsd-3-clause"),
         base_model=begun.get("base_model", ""),

@@ -22,6 +22,7 @@ from astro_galaxysd.diffusion.refine import RefineRun
 from astro_galaxysd.errors import TrainingError, UnknownNameError
 from astro_galaxysd.evaluation.appearance import Appearance
 from astro_galaxysd.evaluation.domain import record_domain
+from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.judges import JUDGES
 from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.images.codec import fit_size
@@ -200,6 +201,7 @@ def refine(
     reader: PathLike,
     settings: Mapping[str, Any] | None = None,
     *,
+    embedder: PathLike | None = None,
     preset: str = "mini",
     validation: Sequence[PathLike] = (),
     watch_every: int | None = 100,
@@ -217,25 +219,30 @@ def refine(
     reader : path
         A reader of votes that `train_judge` trained on the same rows, used for nothing else: what is drawn for a reader
         looks too good to it.
+    embedder : path, optional
+        An embedder of the same kind, in whose space drawn galaxies are compared with real ones too.
     data, folder, settings, preset, validation, watch_every, minutes, column, schema, progress
         As `train_diffusion`; settings are fields of `RefineRecipe`.
 
     Raises
     ------
     TrainingError, UnknownNameError, ImageError, ConditionError, WeightsError, MissingDependencyError
-        As `finetune`, and for a reader that can't be used.
+        As `finetune`, and for a reader or an embedder that can't be used.
     """
     folder, until = Path(folder), _until(minutes)
     recipe = make_recipe(RefineRecipe, folder, settings or {}, preset)
     teacher = ImageReader.load(reader)
+    describing = None if embedder is None else GalaxyEmbedder(embedder)
     training, held_back = read_splits(data, validation, column, schema)
-    check_teacher(reader, held_back.ids if held_back else ())
+    for kind, path in {"reader": reader, "embedder": embedder}.items():
+        if path is not None:
+            check_teacher(kind, path, held_back.ids if held_back else ())
     run = RefineRun(
         folder,
         training,
         _base_folder(base),
         recipe,
-        lambda images, device: Appearance(teacher, images, rng=recipe.seed, device=device),
+        lambda images, device: Appearance(teacher, images, embedder=describing, rng=recipe.seed, device=device),
     )
     run.resume()
     return _train(run, held_back, watch_every, until, progress)

@@ -88,8 +88,15 @@ class Done:
     size: int
 
 
-def draw_shard(drawing: Drawing, task: Task) -> Done:
+def draw_shard(drawing: Drawing, task: Task, tell: Callable[[int], object] | None = None) -> Done:
     """Draw the rows of a task and write them.
+
+    Parameters
+    ----------
+    drawing : Drawing
+    task : Task
+    tell : callable, optional
+        Called with the number of rows that were drawn, piece by piece.
 
     Raises
     ------
@@ -97,7 +104,7 @@ def draw_shard(drawing: Drawing, task: Task) -> Done:
         If the generator fails, or the system refuses to write.
     """
     own = drawing.of(task.rows)
-    pieces = own.pieces()
+    pieces = own.pieces() if tell is None else _counted(own.pieces(), tell)
     first = next(pieces)  # with it the generator has told what it drew with
     rows = task.rows.copy(copy_data=False)
     add_provenance(rows, own.told)
@@ -106,9 +113,15 @@ def draw_shard(drawing: Drawing, task: Task) -> Done:
     return Done(task.number, file_hash(task.path), task.path.stat().st_size)
 
 
-def draw_here(drawing: Drawing, tasks: Iterable[Task]) -> Generator[Done]:
-    """Draw one task after the other in this process."""
-    return (draw_shard(drawing, task) for task in tasks)
+def _counted(pieces: Iterator[np.ndarray], tell: Callable[[int], object]) -> Iterator[np.ndarray]:
+    for piece in pieces:
+        tell(len(piece))
+        yield piece
+
+
+def draw_here(drawing: Drawing, tasks: Iterable[Task], tell: Callable[[int], object] | None = None) -> Generator[Done]:
+    """Draw one task after the other in this process; `tell` as in `draw_shard`."""
+    return (draw_shard(drawing, task, tell) for task in tasks)
 
 
 def check_client(client: Any) -> None:

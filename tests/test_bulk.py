@@ -115,6 +115,21 @@ def pixels_by(column, folder):
 # What is written
 
 
+def test_the_bar_counts_galaxies_of_a_shard_that_is_begun(write, tmp_path, monkeypatch):
+    import tqdm
+
+    bars = []
+
+    class Bar(tqdm.tqdm):
+        def update(self, n=1):
+            bars.append((self.n, n))
+            return super().update(n)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    write(tmp_path / "out", shard_rows=12, progress=True)
+    assert bars == [(0, 8), (8, 4)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_are_those_of_generate(kind, write, writer, cheap, tmp_path):
     conditions = writer.table(12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -28,7 +29,7 @@ from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.progress import HIGHER_IS_BETTER
 from astro_galaxysd.evaluation.reading import ImageReader, judges_folder
 from astro_galaxysd.learning import runs
-from astro_galaxysd.learning.trainingids import trained_on, write_training_ids
+from astro_galaxysd.learning.trainingids import IDS, trained_on, write_training_ids
 from astro_galaxysd.survey.domain import make_domain, read_domain
 from astro_galaxysd.weightcards import weight_card
 
@@ -281,6 +282,12 @@ def teacher(many, tmp_path_factory):
     return training.train_judge("reader", [many], tmp_path_factory.mktemp("teacher"), sizes, progress=False)
 
 
+@pytest.fixture(scope="module")
+def embedder(many, tmp_path_factory):
+    sizes = {"width": (8, 16), "batch_size": 4, "steps": 1, "warmup": 1, "features": 4, "projection": 8}
+    return training.train_judge("embedder", [many], tmp_path_factory.mktemp("embedder"), sizes, progress=False)
+
+
 REFINE = {"batch_size": 2, "steps": 2, "warmup": 0, "precision": "fp32", "drawing_steps": 3, "learning_steps": 2}
 
 
@@ -318,18 +325,47 @@ def test_readers_that_can_not_teach(many, tiny_weights, tmp_path, monkeypatch, r
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_a_teacher_that_learnt_from_validation_rows(many, teacher, tiny_weights, tmp_path):
+def test_teachers_that_learnt_from_validation_rows(many, teacher, embedder, tiny_weights, tmp_path):
     rows = write_table(table(4, "v", id=["g3", "v1", "v2", "v3"]), tmp_path / "val.parquet")
-    message = "reader .*reader.safetensors learnt from 1 validation rows: g3; .* Train a reader on the rows that are"
     training_rows = write_table(table(12, "n"), tmp_path / "train.parquet")
-    with pytest.raises(TrainingError, match=message):
-        training.refine([training_rows], tmp_path / "r", tiny_weights, teacher, REFINE, validation=[rows])
+    shutil.copytree(embedder.parent, tmp_path / "embedder")
+    shutil.copy(teacher.parent / IDS, tmp_path / "embedder")
+    shutil.copytree(teacher.parent, tmp_path / "reader")
+    (tmp_path / "reader" / IDS).unlink()
+    for judges, told in (
+        ((teacher, None), "the reader .*reader.safetensors"),
+        ((tmp_path / "reader" / teacher.name, tmp_path / "embedder" / embedder.name), "the embedder .*r.safetensors"),
+    ):
+        message = f"{told} learnt from 1 validation rows: g3; .* Train one on the rows that are"
+        with pytest.raises(TrainingError, match=message):
+            training.refine(
+                [training_rows], tmp_path / "r", tiny_weights, judges[0], REFINE, embedder=judges[1], validation=[rows]
+            )
 
 
-def test_an_embedder_can_not_teach(many, tiny_weights, tmp_path):
-    embedder = judges_folder() / "embedder.safetensors"
+def test_embedders_that_can_not_teach(many, teacher, tiny_weights, tmp_path):
+    ships = judges_folder() / "embedder.safetensors"
     with pytest.raises(WeightsError, match="holds a 'embedder', not a reader"):
-        training.refine([many], tmp_path / "run", tiny_weights, embedder, REFINE, progress=False)
+        training.refine([many], tmp_path / "run", tiny_weights, ships, REFINE, progress=False)
+    with pytest.raises(
+        TrainingError, match="the embedder that ships reports on weights, so it can't teach them; train"
+    ):
+        training.refine([many], tmp_path / "run", tiny_weights, teacher, REFINE, embedder=ships, progress=False)
+
+
+def test_a_run_goes_on_with_the_embedder_that_it_was_begun_with(many, teacher, embedder, tiny_weights, tmp_path):
+    def refined(steps, embedder):
+        settings = {**REFINE, "steps": steps, "cooldown": 0.0}
+        return training.refine(
+            [many], tmp_path / "run", tiny_weights, teacher, settings, embedder=embedder, progress=False
+        )
+
+    refined(1, embedder)
+    begun = json.loads((tmp_path / "run" / "base.json").read_text())
+    assert begun["embedder"] == hashlib.sha256(embedder.read_bytes()).hexdigest()
+    with pytest.raises(TrainingError, match=f"begun with {begun['embedder']} as --embedder, this one is none"):
+        refined(2, None)
+    assert refined(2, embedder).is_dir()
 
 
 def test_too_few_galaxies_to_compare_with(data, teacher, tiny_weights, tmp_path):
@@ -442,14 +478,15 @@ def test_the_card_of_a_refined_run(run, data):
 
 def test_the_card_of_a_run_that_began_with_others(run, data):
     folder, there, rows = run
-    begun = {"stage": "finetune", "revision": "0123456789abcdef", "reader": "fedcba9876543210"}
+    begun = {"stage": "finetune", "revision": "0123456789abcdef", "reader": "fedcba9876543210", "embedder": "ab" * 32}
     (folder / "base.json").write_text(json.dumps(begun))
     write_training_ids(there, ["old", "g0"])
     shutil.copyfile(there / "training_ids.txt", folder / "base_ids.txt")
     first = there.parent / "first"
     run_promotion.promote_run(folder, [data], [rows], first, n=N)
     card = (first / "README.md").read_text()
-    assert "Began with weights of revision 0123456789ab, taught by a reader of revision fedcba987654." in card
+    taught = "taught by a reader of revision fedcba987654 and an embedder of revision abababababab."
+    assert f"Began with weights of revision 0123456789ab, {taught}" in card
     assert "    galaxysd train finetune --data ... --base FOLDER --run NEW_RUN" in card
     assert trained_on(first, ["old", "g0", "g11", "v0"]).tolist() == [True, True, True, False]
 

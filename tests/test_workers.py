@@ -363,6 +363,16 @@ def test_images_are_named_by_the_ids_of_the_seeds(site, tmp_path):
         assert hdus[-1].header["ROWID"] == "G7"
 
 
+def test_rows_are_told_of_as_they_are_drawn(site, tmp_path):
+    rows = Table({"prompt": ["sdss"] * 20, "seed": np.arange(20)})
+    told = []
+    workers.draw_shard(
+        Drawing(rows, "slow", progress=False), Task(0, rows, tmp_path / "a.parquet", "parquet", {"parameters": {}}),
+        told.append,
+    )  # fmt: skip
+    assert told == [4] * 5
+
+
 def test_few_tasks_are_on_their_way(client, site, tmp_path):
     drawing = Drawing(Table({"prompt": ["sdss"], "seed": [1]}), "slow", progress=False)
     asked, tasks = tasks_of(tmp_path, 40)

@@ -422,6 +422,7 @@ def _add_train(commands: Any) -> None:
     part.add_argument(
         "--reader", required=True, metavar="FILE", help="reader of votes trained on the same rows, for nothing else"
     )
+    part.add_argument("--embedder", metavar="FILE", help="embedder trained on them too, in whose space to compare")
     _add_validation(part, every=100)
     _add_promotion(part)
     _add_run(parts, "reader", "a reader of votes, which evaluations ask what a galaxy is", preset="mini")

@@ -41,6 +41,7 @@ def run_train(options: argparse.Namespace) -> int:
                     options.data, options.folder, options.autoencoder, settings, start_from=options.start_from, **shared
                 )
             elif options.part == "refine":
+                shared["embedder"] = options.embedder
                 folder = training.refine(options.data, options.folder, options.base, options.reader, settings, **shared)
             else:
                 folder = training.finetune(options.data, options.folder, options.base, settings, **shared)

@@ -153,8 +153,8 @@ class FinetuneRun(ConditionedRun):
             if begun.get(what, revision) != revision:
                 name = "base" if what == "revision" else what
                 raise TrainingError(
-                    f"{self.folder}: this run was begun with a {name} of revision {begun[what]}, this one is "
-                    f"{revision}; give the same --{name}, or start in another folder"
+                    f"{self.folder}: this run was begun with {begun[what] or 'none'} as --{name}, this one is "
+                    f"{revision or 'none'}; give the same, or start in another folder"
                 )
 
     def write_records(self) -> None:

@@ -125,6 +125,8 @@ class RefineRecipe(FinetuneRecipe):
         Sampling steps of a draw; the weights are to be sampled with as many.
     learning_steps : int
         Of these, how many learn in a step of the run, chosen anew each time.
+    truncated : bool
+        Whether a learning step takes what the steps before it drew as given: less work and memory.
     whole_prompts : float
         Share of the draws, in [0, 1], whose prompt carries all votes, as ``generate`` makes it from a table; the
         others have prompts as in other runs. More than 0 where `votes` is.
@@ -136,6 +138,7 @@ class RefineRecipe(FinetuneRecipe):
 
     drawing_steps: int
     learning_steps: int
+    truncated: bool
     whole_prompts: float
     votes: float
     denoising: float

@@ -15,8 +15,8 @@ reader trained on the same rows finds answers in them more easily than in real o
 the mixture of the rows that are drawn with them, in which rare answers are as frequent as `rarity` makes them, not as
 in the sky.
 
-Gradients go back through the sampler to some of its steps, each network call taking its input as given (Wu et al. 2024,
-DRTune). Guidance is not needed afterwards: what it should do has been learnt.
+Gradients go back through the sampler, whole or, for many steps, to some of them, each network call taking its input as
+given (Wu et al. 2024, DRTune). Guidance is not needed afterwards: what it should do has been learnt.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Looks(Protocol):
     """What compares images; `astro_galaxysd.evaluation.appearance.Appearance` does."""
 
     @property
-    def revision(self) -> str:
-        """Hash of the reader it goes by."""
+    def revisions(self) -> dict[str, str]:
+        """Hashes of the reader and, where there is one, the embedder that it goes by."""
 
     def __call__(self, pixels: torch.Tensor, shift: tuple[int, int]) -> Any:
         """Numbers of images of shape (N, 3, S, S), in [-1, 1], which a reader sees moved by pixels down and right."""
@@ -110,8 +110,8 @@ class RefineRun(FinetuneRun):
 
     @property
     def began_with(self) -> dict[str, str]:
-        """As `FinetuneRun.began_with`, and ``reader``, its revision."""
-        return super().began_with | {"reader": self.looks.revision}
+        """As `FinetuneRun.began_with`, and ``reader`` and ``embedder``, their revisions."""
+        return super().began_with | self.looks.revisions
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -141,8 +141,9 @@ class RefineRun(FinetuneRun):
         noise = draws.noise[:, part].flatten(0, 1)
         with self.engine.autocast():
             latents = drawn_latents(
-                self.unet, self.schedule, torch.cat([hidden, hidden]), noise, self.recipe.drawing_steps, draws.learning
-            )
+                self.unet, self.schedule, torch.cat([hidden, hidden]), noise, self.recipe.drawing_steps, draws.learning,
+                truncated=self.recipe.truncated,
+            )  # fmt: skip
         return _as_stored(decoded(self.vae, latents.float()))
 
     def _draws(self, step: int) -> _Draws:
@@ -174,6 +175,8 @@ def drawn_latents(
     noise: torch.Tensor,
     steps: int,
     learning: Collection[int],
+    *,
+    truncated: bool = True,
 ) -> torch.Tensor:
     """Latents drawn without guidance, with gradients to some of the steps.
 
@@ -188,7 +191,10 @@ def drawn_latents(
     steps : int
         Sampling steps.
     learning : collection of int
-        Numbers, from 0, of the steps whose network calls get gradients. Their inputs are taken as given.
+        Numbers, from 0, of the steps whose network calls get gradients.
+    truncated : bool
+        Whether each call takes its input as given: less work and memory, and no gradient says how what an early step
+        draws is changed by those after it.
 
     Returns
     -------
@@ -198,7 +204,9 @@ def drawn_latents(
     scheduler = make_scheduler(schedule, _SAMPLER, steps)
     latents = noise * scheduler.init_noise_sigma
     for number, time in enumerate(scheduler.timesteps):
-        scaled = scheduler.scale_model_input(latents, time).detach()
+        scaled = scheduler.scale_model_input(latents, time)
+        if truncated:
+            scaled = scaled.detach()
         with torch.set_grad_enabled(number in learning and torch.is_grad_enabled()):
             predicted = unet(scaled, time, hidden, return_dict=False)[0]
         latents = scheduler.step(predicted, time, latents, return_dict=False)[0]

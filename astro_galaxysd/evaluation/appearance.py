@@ -4,6 +4,7 @@ In: pixels of shape (N, 3, S, S) in [-1, 1]. Out: blocks of numbers, each brough
 two real images, and what a reader of votes answers. The blocks are
 
 - ``semantics``: what the reader knows of an image before it answers,
+- ``embedding``: what an embedder, which looks at no votes, says of it; where there is one,
 - ``texture``: means and deviations over the image of what the reader sees at each of its sizes, a block a size,
 - ``profile``: :math:`\operatorname{arsinh}` of the light in rings about the middle, colour by colour,
 - ``power``: logarithm of the power spectrum in rings of frequency, of the luminance and of two colours, a block each,
@@ -16,8 +17,8 @@ two real images, and what a reader of votes answers. The blocks are
 - ``border``: level and logarithm of the noise at five depths below the border,
 - ``scalars``: flux, two colours, sky level of each colour, sky noise, asymmetry, ellipticity, size, each by itself.
 
-The reader must be none of those that ship, which report on weights and choose among them: what was drawn for one reader
-looks too good to it.
+Reader and embedder must be none of those that ship, which report on weights and choose among them: what was drawn for
+one reader looks too good to it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import numpy as np
 import torch
 
 from astro_galaxysd.errors import ImageError, TrainingError
+from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.measures import SMALLEST, TILE, measure_pixels, moments
 from astro_galaxysd.evaluation.networks import seen
 from astro_galaxysd.evaluation.reader import reached
@@ -42,8 +44,8 @@ __all__ = ["TAKEN", "WEIGHTS", "Appearance", "Look"]
 TAKEN = {"reporting": "reports on weights", "choosing": "chooses guidance and which rows are kept"}
 #: What a block counts in a sum over blocks; each size of texture, plane of power, lattice and scalar by itself.
 WEIGHTS = {
-    "semantics": 2.0, "texture": 0.5, "profile": 1.0, "power": 1.0, "lattice": 1.0, "grain": 2.0, "mottle": 2.0,
-    "around": 2.0, "border": 1.0, "scalars": 1.0,
+    "semantics": 2.0, "embedding": 4.0, "texture": 0.5, "profile": 1.0, "power": 1.0, "lattice": 1.0, "grain": 2.0,
+    "mottle": 2.0, "around": 2.0, "border": 1.0, "scalars": 1.0,
 }  # fmt: skip
 #: Real images that distances are measured on, and the fewest that will do.
 _SAMPLE, _FEWEST, _BATCH = 1024, 32, 64
@@ -69,25 +71,35 @@ class Appearance:
         Stays as it is.
     images : ndarray, shape (N, S, S, 3), uint8
         Real images, at least 32, of which up to 1,024 say what a distance is.
+    embedder : GalaxyEmbedder, optional
+        Stays as it is too; without one there is no block ``embedding``.
     rng : int
-        Chooses these.
+        Chooses the images that say what a distance is.
     device : torch.device
 
     Raises
     ------
     TrainingError
-        For a reader that ships, and too few images.
+        For a reader or an embedder that ships, and too few images.
     ImageError
-        If the images have another size than the reader learnt from, or one that can't be measured.
+        If the images have another size than reader and embedder learnt from, or one that can't be measured.
     """
 
     def __init__(
-        self, reader: ImageReader, images: np.ndarray, *, rng: int = 0, device: torch.device | str = "cpu"
+        self,
+        reader: ImageReader,
+        images: np.ndarray,
+        *,
+        embedder: GalaxyEmbedder | None = None,
+        rng: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
-        _check(reader, images)
-        # a copy: the caller's reader stays where it is, and may go on learning
+        _check(reader, embedder, images)
+        # copies: the caller's stay where they are, and may go on learning
         self._network = deepcopy(reader.network).to(device).requires_grad_(False)
-        self.side, self.revision = int(images.shape[1]), reader.revision
+        self._embedder = None if embedder is None else deepcopy(embedder.network).to(device).requires_grad_(False)
+        self.side = int(images.shape[1])
+        self.revisions = {"reader": reader.revision, "embedder": "" if embedder is None else embedder.revision}
         chosen = np.random.default_rng(rng).permutation(len(images))[:_SAMPLE]
         with torch.no_grad():
             parts = [
@@ -107,8 +119,8 @@ class Appearance:
         pixels : Tensor, shape (N, 3, S, S)
             In [-1, 1].
         shift : tuple of int
-            Pixels down and to the right by which the images are moved before the reader sees them. Moved otherwise each
-            time, no fine pattern pleases it by where it lies on the reader's own raster.
+            Pixels down and to the right by which the images are moved before reader and embedder see them. Moved
+            otherwise each time, no fine pattern pleases them by where it lies on their own raster.
 
         Returns
         -------
@@ -144,9 +156,12 @@ class Appearance:
     def _measure(
         self, pixels: torch.Tensor, shift: tuple[int, int] = (0, 0)
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        levels, semantics, answers = self._read(moved(pixels, *shift))
-        found = {f"texture_{size}": moments(level) for size, level in levels.items()}
-        return found | {"semantics": semantics} | measure_pixels(pixels), answers
+        shown = moved(pixels, *shift)
+        levels, semantics, answers = self._read(shown)
+        found = {f"texture_{size}": moments(level) for size, level in levels.items()} | {"semantics": semantics}
+        if self._embedder is not None:
+            found["embedding"] = self._embedder(seen(shown))
+        return found | measure_pixels(pixels), answers
 
     def _read(self, pixels: torch.Tensor) -> tuple[dict[int, torch.Tensor], torch.Tensor, torch.Tensor]:
         """The reader's last view at each size, what it knows at last, and its answers."""
@@ -167,13 +182,18 @@ def _block_score(name: str, *looks: torch.Tensor) -> torch.Tensor:
     return weight * energy_score(*looks)
 
 
-def _check(reader: ImageReader, images: np.ndarray) -> None:
+def _check(reader: ImageReader, embedder: GalaxyEmbedder | None, images: np.ndarray) -> None:
     for name, told in TAKEN.items():
         if reader.revision == ImageReader.load(name).revision:
             raise TrainingError(
                 f"{READERS[name]} {told}, so it can't teach them; train another one with `galaxysd train reader "
                 "--preset choosing --set seed=31`"
             )
+    if embedder is not None and embedder.revision == GalaxyEmbedder().revision:
+        raise TrainingError(
+            "the embedder that ships reports on weights, so it can't teach them; train another one with `galaxysd "
+            "train embedder --set architecture=plain --set seed=47`"
+        )
     if len(images) < _FEWEST:
         raise TrainingError(f"{len(images)} real images to compare with; give at least {_FEWEST}")
     side = int(images.shape[1])
@@ -182,11 +202,12 @@ def _check(reader: ImageReader, images: np.ndarray) -> None:
             f"images of {side} px: the side must be a multiple of {TILE}, {SMALLEST} or more; bring them to one with "
             "fit_size, or set image_size"
         )
-    if side != int(reader.facts["image_size"]):
-        raise ImageError(
-            f"images of {side} px for a reader of {reader.facts['image_size']} px; train a reader on such "
-            "images, or bring them to its size with fit_size"
-        )
+    for kind, facts in {"reader": reader.facts, **({"embedder": embedder.facts} if embedder else {})}.items():
+        if side != int(facts["image_size"]):
+            raise ImageError(
+                f"images of {side} px for one {kind} of {facts['image_size']} px; train {kind}s on such images, or "
+                "bring them to its size with fit_size"
+            )
 
 
 def _scale(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,7 +19,8 @@ from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
 from astro_galaxysd.evaluation.scoring import FEWEST_IN_GROUP
 from astro_galaxysd.images.provenance import PROMPT_WEIGHTS
 from astro_galaxysd.images.storage import read_table
-from astro_galaxysd.images.streaming import table_columns, table_length
+from astro_galaxysd.images.storage_parts import stack
+from astro_galaxysd.images.streaming import read_pieces, table_columns, table_length
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -30,6 +31,8 @@ Rows = TypeVar("Rows", "Table", Requests)
 
 #: Rows that each of the three sets needs.
 FEWEST = 16
+#: Rows of a file that are read at a time, and bytes from which on a text is a wide one.
+_PIECE, _WIDE = 1024, 64
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,26 @@ def _without_images(table: Table | str | os.PathLike[str], images: str, id_colum
     if isinstance(table, str | os.PathLike):
         left_out = {images, PROMPT_WEIGHTS} - {id_column}
         others = [name for name in table_columns(table) if name not in left_out]
-        return read_table(table, others) if others else Table({images: np.full(table_length(table), None)})
+        if not others:
+            return Table({images: np.full(table_length(table), None)})
+        pieces = [_with_texts_as_objects(piece) for piece in read_pieces(table, others, rows=_PIECE)]
+        return stack(pieces) if pieces else read_table(table, others)
     light = table.copy(copy_data=False)
     if images in light.colnames and len(light.colnames) > 1:
         light.remove_column(images)
     return light
+
+
+def _with_texts_as_objects(piece: Table) -> Table:
+    """The piece with long texts as Python's own, equal ones once: an array has the width of the longest for each."""
+    for name in piece.colnames:
+        values = piece[name]
+        if values.dtype.kind == "U" and values.dtype.itemsize > _WIDE:
+            known: dict[str, str] = {}
+            texts = np.array([known.setdefault(text, text) for text in np.asarray(values).tolist()], dtype=object)
+            whole = np.ma.array(texts, mask=values.mask) if hasattr(values, "mask") else texts
+            piece.replace_column(name, type(values)(whole, name=name, meta=values.meta))
+    return piece
 
 
 def refuse_repeated(names: list[str], what: str) -> None:

@@ -149,22 +149,24 @@ def _read_answers(path: Path) -> dict[str, int]:
         return {line["answer"]: int(line["galaxies"]) for line in csv.DictReader(file)}
 
 
-def check_teacher(reader: str | os.PathLike[str], ids: Iterable[str | int]) -> None:
-    """Raise TrainingError if a reader's file says that it learnt from rows that what it teaches is measured on.
+def check_teacher(kind: str, path: str | os.PathLike[str], ids: Iterable[str | int]) -> None:
+    """Raise TrainingError if a reader or an embedder learnt from rows that what it teaches is measured on.
 
     Parameters
     ----------
-    reader : path
-        Nothing is known of a reader without such a file beside it, which passes.
+    kind : str
+        ``"reader"`` or ``"embedder"``.
+    path : path
+        Its file. Nothing is known of one without `IDS` beside it, which passes.
     ids : iterable of str or int
         Of the validation rows.
     """
-    folder, rows = Path(reader).parent, list(ids)
-    if not Path(reader).is_file() or not (folder / IDS).is_file():
+    folder, rows = Path(path).parent, list(ids)
+    if not Path(path).is_file() or not (folder / IDS).is_file():
         return
     learnt = [str(name) for name, seen in zip(rows, trained_on(folder, rows), strict=True) if seen]
     if learnt:
         raise TrainingError(
-            f"the reader {os.fspath(reader)} learnt from {len(learnt)} validation rows: {', '.join(learnt[:5])}; what "
-            "it teaches would look too good on them. Train a reader on the rows that are trained on alone."
+            f"the {kind} {os.fspath(path)} learnt from {len(learnt)} validation rows: {', '.join(learnt[:5])}; what it "
+            f"teaches would look too good on them. Train one on the rows that are trained on alone."
         )

@@ -296,7 +296,7 @@ class TestRefusals:
         other = Path(shutil.copytree(base, tmp_path / "other"))
         path = other / "unet" / "diffusion_pytorch_model.safetensors"
         save_file({name: value + 1 for name, value in load_file(path).items()}, path, metadata={"format": "pt"})
-        with pytest.raises(TrainingError, match="begun with a base of revision .* give the same --base"):
+        with pytest.raises(TrainingError, match="was begun with .* as --base, this one is .*; give the same"):
             FinetuneRun(run.folder, data, other, run.recipe).resume()
 
 

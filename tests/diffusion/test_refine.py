@@ -119,6 +119,23 @@ class TestDrawing:
         drawn_latents(unet, model.scheduler, hidden_of(model, PROMPTS[:1]), noise_of([0]), 4, {1, 3})
         assert inputs == [(False, False), (False, True), (False, False), (False, True)]
 
+    def test_gradients_of_the_whole_way_are_those_of_its_noise(self, model):
+        """As a finite difference says, which the gradient of a truncated way is not."""
+        model.unet.double()
+        noise = noise_of([0]).double().requires_grad_(True)
+        hidden = hidden_of(model, PROMPTS[:1]).double().detach()
+
+        def drawn(begun, **options):
+            return drawn_latents(model.unet, model.scheduler, hidden, begun, 3, {0, 1, 2}, **options).square().sum()
+
+        (whole,) = torch.autograd.grad(drawn(noise, truncated=False), noise)
+        (truncated,) = torch.autograd.grad(drawn(noise), noise)
+        along, small = torch.sign(whole), 1e-4
+        with torch.no_grad():
+            measured = (drawn(noise + small * along) - drawn(noise - small * along)) / (2 * small)
+        assert float((whole * along).sum()) == pytest.approx(float(measured), rel=1e-3)
+        assert float((truncated * along).sum()) != pytest.approx(float(measured), rel=1e-2)
+
     def test_nothing_learns_where_gradients_are_off(self, model):
         with torch.no_grad():
             drawn = drawn_latents(model.unet, model.scheduler, hidden_of(model, [""]), noise_of([0]), 2, {0, 1})
@@ -282,15 +299,18 @@ def test_a_killed_run_ends_in_the_same_weights(start):
     assert all(torch.equal(mine, other) for mine, other in zip(whole.average, again.average, strict=True))
 
 
-def test_a_base_or_a_reader_that_has_changed(start):
+def test_a_base_or_a_judge_that_has_changed(start):
     run = start()
     run.save()
     record = run.folder / "base.json"
     begun = json.loads(record.read_text())
-    assert (set(begun), begun["stage"]) == ({"stage", "revision", "reader", "licence", "base_model"}, "refine")
-    for what, told in (("revision", "base"), ("reader", "reader")):
+    assert (set(begun), begun["stage"]) == (
+        {"stage", "revision", "reader", "embedder", "licence", "base_model"},
+        "refine",
+    )
+    for what, told in (("revision", "base"), ("reader", "reader"), ("embedder", "embedder")):
         record.write_text(json.dumps(begun | {what: "another"}))
-        with pytest.raises(TrainingError, match=f"begun with a {told} of revision another, .* give the same --{told},"):
+        with pytest.raises(TrainingError, match=f"was begun with another as --{told}, this one is .*; give the same"):
             start().resume()
 
 

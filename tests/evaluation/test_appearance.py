@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.errors import ImageError, TrainingError
 from astro_galaxysd.evaluation.appearance import WEIGHTS, Appearance, Look
+from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.measures import measure_pixels
 from astro_galaxysd.evaluation.networks import build
 from astro_galaxysd.evaluation.reading import ImageReader
@@ -40,6 +41,16 @@ def reader_of(side=SIDE, architecture="residual", seed=0):
     return ImageReader(network, {"revision": f"none {seed}", "image_size": side})
 
 
+def embedder_of(side=SIDE):
+    """An embedder that has learnt nothing."""
+    found = GalaxyEmbedder()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        found.network = build("plain", (8, 16), 6)
+    found.facts, found.revision = {"image_size": side}, "none"
+    return found
+
+
 @pytest.fixture(scope="module")
 def real():
     return galaxies(64)
@@ -47,7 +58,7 @@ def real():
 
 @pytest.fixture(scope="module", params=["residual", "plain"])
 def appearance(request, real):
-    return Appearance(reader_of(architecture=request.param), real)
+    return Appearance(reader_of(architecture=request.param), real, embedder=embedder_of())
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +81,7 @@ def scalars(appearance, images):
 @pytest.mark.parametrize("architecture", ["residual", "plain"])
 def test_blocks_of_real_images_have_distances_of_about_one(architecture):
     real = galaxies(256, side=32)  # more than a block has numbers
-    appearance = Appearance(reader_of(32, architecture), real)
+    appearance = Appearance(reader_of(32, architecture), real, embedder=embedder_of(32))
     seen = appearance(pixels_of(galaxies(64, side=32, seed=1)))
     assert {name.partition("_")[0] for name in seen.blocks} == set(WEIGHTS)
     assert sum(name.startswith("texture") for name in seen.blocks) >= 2
@@ -100,7 +111,7 @@ def test_a_reader_sees_images_moved_and_pixels_are_measured_where_they_are(appea
     elsewhere = appearance(moved(pixels, 3, -2))
     assert torch.equal(there.answers, elsewhere.answers)
     for name, values in there.blocks.items():
-        by_reader = name.startswith(("semantics", "texture"))
+        by_reader = name.startswith(("semantics", "embedding", "texture"))
         assert torch.equal(values, (elsewhere if by_reader else here).blocks[name]), name
         assert not torch.equal(values, (here if by_reader else elsewhere).blocks[name]), name
 
@@ -376,8 +387,10 @@ class TestRefusals:
             Appearance(reader_of(side), np.zeros((32, side, side, 3), np.uint8))
 
     def test_another_size_than_the_readers(self, real):
-        with pytest.raises(ImageError, match="images of 64 px for a reader of 128 px; train a reader on such images, "):
+        with pytest.raises(ImageError, match="images of 64 px for one reader of 128 px; train readers on such"):
             Appearance(reader_of(128), real)
+        with pytest.raises(ImageError, match="images of 64 px for one embedder of 96 px; train embedders on such"):
+            Appearance(reader_of(), real, embedder=embedder_of(96))
 
     def test_too_few_images(self, real):
         with pytest.raises(TrainingError, match="31 real images to compare with; give at least 32"):

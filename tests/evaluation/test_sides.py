@@ -6,8 +6,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
+from astro_galaxysd.evaluation import sides
 from astro_galaxysd.evaluation.sides import read_side
 from astro_galaxysd.images.storage import write_table
 
@@ -39,7 +40,8 @@ def test_others_are_left_out(drawn, synthetic):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "fits"])
-def test_long_texts_of_a_file_that_nobody_reads(drawn, kind, tmp_path):
+def test_long_texts_of_a_file_that_nobody_reads(drawn, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(sides, "_PIECE", 100)
     path = tmp_path / f"drawn.{kind}"
     write_table(drawn, path)
     read_side(path, drawn=True, what="synthetic")  # with what it imports
@@ -50,3 +52,20 @@ def test_long_texts_of_a_file_that_nobody_reads(drawn, kind, tmp_path):
     assert side.light.colnames == ["id", "prompt", "weights", "synthetic"]
     assert peak < 500 * 4 * 4000  # one column of the weights alone
     assert read_side(path, drawn=True, what="synthetic", id_column="prompt_weights").names[0][0] == "{"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "fits"])
+def test_long_texts_take_the_room_that_they_need(drawn, kind, tmp_path):
+    """Not as much as the longest of their column, which one row here has."""
+    del drawn["prompt_weights"]
+    drawn["prompt"] = np.array([f"sdss, {{merger:1.{row:03}}}" for row in range(499)] + [LONG * 5])
+    drawn["prompt"] = MaskedColumn(drawn["prompt"], mask=np.arange(500) == 3)
+    (tmp_path / "shards").mkdir()
+    for part in range(2):
+        write_table(drawn[250 * part : 250 * (part + 1)], tmp_path / "shards" / f"{part}.{kind}")
+    side = read_side(tmp_path / "shards", drawn=True, what="synthetic")
+    assert side.light["prompt"].dtype == object
+    assert side.light["prompt"].mask.tolist() == drawn["prompt"].mask.tolist()
+    prompts = ["" if row == 3 else text.strip() for row, text in enumerate(drawn["prompt"].data.data.tolist())]
+    assert side.requests.prompts == prompts
+    assert read_side(drawn, drawn=True, what="synthetic").requests.prompts == prompts
