@@ -121,8 +121,9 @@ Train a model on tables with images and votes. A run's folder holds its checkpoi
   galaxysd train finetune --base stable-diffusion-v1-5/ --data survey.fits --run runs/survey
   galaxysd train finetune --base mini --preset mini --data own.parquet --run runs/own
   galaxysd train reader --data train.parquet --preset choosing --set seed=31 --run runs/teacher
-  galaxysd train refine --base runs/diffusion/weights --reader runs/teacher/reader.safetensors --data train.parquet \\
-                        --run runs/refined
+  galaxysd train embedder --data train.parquet --set architecture=plain --set seed=47 --run runs/space
+  galaxysd train refine --base runs/diffusion/weights --reader runs/teacher/reader.safetensors \\
+                        --embedder runs/space/embedder.safetensors --data train.parquet --run runs/refined
   galaxysd train pack --data train.parquet --weights runs/diffusion/weights -o pack/
   galaxysd augment example --weights runs/diffusion/weights --target ring -n 8 -o rings.fits
 

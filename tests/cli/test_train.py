@@ -200,7 +200,8 @@ def refine(galaxysd, tmp_path, tiny_weights, monkeypatch):
 
     def run(*more, reader=tmp_path / "teacher" / "reader.safetensors"):
         command = ["train", "refine", "--base", tiny_weights, "--reader", reader, "--run", tmp_path / "r", *shared]
-        return galaxysd(*command, *settings(["batch_size=2", "drawing_steps=3", "precision=fp32"]), *more)
+        small = settings(["batch_size=2", "drawing_steps=3", "learning_steps=2", "precision=fp32"])
+        return galaxysd(*command, *small, *more)
 
     return run
 
@@ -220,6 +221,7 @@ def test_errors_of_refine(refine, tmp_path):
         ([], tmp_path / "absent", "absent: no reader can be read"),
         (["--preset", "galaxysd-paper"], tmp_path / "absent", "preset galaxysd-paper has no table [refine]"),
         (["--set", "learning_steps=4"], tmp_path / "absent", "drawing_steps = 3, learning_steps = 4; give 2 to 500"),
+        (["--embedder", tmp_path / "none"], tmp_path / "teacher/reader.safetensors", "none: no embedder can be read"),
     ):
         done = refine(*more, reader=reader)
         assert done.status == 1

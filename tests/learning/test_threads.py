@@ -61,6 +61,7 @@ def test_a_network_learns_the_same_beside_another(two_threads):
 
     beside = list(side_by_side(fit, [0, 1, 0, 1]))
     np.testing.assert_array_equal(beside[:2], beside[2:])
+    torch.set_num_threads(1)  # with several, sums of gradients are added up in another order on some processors
     np.testing.assert_array_equal(beside[0], fit(0))
     assert (beside[0] != beside[1]).any()
 
