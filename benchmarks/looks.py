@@ -1,6 +1,7 @@
 """Where drawn galaxies look otherwise than real ones, by what `galaxysd train refine` compares.
 
-python benchmarks/looks.py val.parquet --weights FOLDER --reader runs/teacher/reader.safetensors -n 256
+python benchmarks/looks.py val.parquet --weights FOLDER --reader runs/teacher/reader.safetensors \\
+    --embedder runs/space/embedder.safetensors -n 256
 
 Galaxies are drawn with the votes of real ones and compared with these as the autoencoder of the weights rebuilds them.
 (1) Energy distance of each block of numbers, in mean distances of two galaxies, beside that of as many other rebuilt
@@ -21,6 +22,7 @@ from astro_galaxysd import generate, read_table
 from astro_galaxysd.diffusion.generator import weights_folder
 from astro_galaxysd.diffusion.roundtrip import through_autoencoder
 from astro_galaxysd.evaluation.appearance import WEIGHTS, Appearance
+from astro_galaxysd.evaluation.embedding import GalaxyEmbedder
 from astro_galaxysd.evaluation.measures import measure_pixels
 from astro_galaxysd.evaluation.reading import ImageReader
 from astro_galaxysd.images.codec import read_images
@@ -102,6 +104,7 @@ def main():
     parser.add_argument("--steps", type=int, help="sampling steps (default: what the weights recommend)")
     parser.add_argument("--guidance", type=float, help="classifier-free guidance (default: what the weights recommend)")
     parser.add_argument("--reader", required=True, help="reader.safetensors of a reader of votes that does not ship")
+    parser.add_argument("--embedder", help="embedder.safetensors of an embedder that does not ship (default: none)")
     parser.add_argument("-n", type=int, default=256, help="galaxies drawn; twice as many are read (default: 256)")
     options = parser.parse_args()
     table = read_table(options.table)
@@ -115,7 +118,8 @@ def main():
     drawn = generate(conditions, rng=0, weights=options.weights, progress=False, **sampling)
     drawn = np.stack(read_images(drawn))
     rebuilt = through_autoencoder(weights_folder(weight_card(options.weights).location), real)
-    look = Appearance(ImageReader.load(options.reader), real)
+    embedder = GalaxyEmbedder(options.embedder) if options.embedder else None
+    look = Appearance(ImageReader.load(options.reader), real, embedder=embedder)
     rebuilt, others = rebuilt[: options.n], rebuilt[options.n :]
     show_blocks(look, drawn, rebuilt, others)
     show_pixels(drawn, rebuilt)
