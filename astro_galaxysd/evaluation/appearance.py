@@ -44,8 +44,8 @@ __all__ = ["TAKEN", "WEIGHTS", "Appearance", "Look"]
 TAKEN = {"reporting": "reports on weights", "choosing": "chooses guidance and which rows are kept"}
 #: What a block counts in a sum over blocks; each size of texture, plane of power, lattice and scalar by itself.
 WEIGHTS = {
-    "semantics": 2.0, "embedding": 4.0, "texture": 0.5, "profile": 1.0, "power": 1.0, "lattice": 1.0, "grain": 2.0,
-    "mottle": 2.0, "around": 2.0, "border": 1.0, "scalars": 1.0,
+    "semantics": 2.0, "embedding": 4.0, "texture": 0.5, "profile": 1.0, "power": 2.0, "lattice": 1.0, "grain": 2.0,
+    "mottle": 2.0, "around": 2.0, "border": 2.0, "scalars": 2.0,
 }  # fmt: skip
 #: Real images that distances are measured on, and the fewest that will do.
 _SAMPLE, _FEWEST, _BATCH = 1024, 32, 64

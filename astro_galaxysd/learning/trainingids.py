@@ -168,5 +168,5 @@ def check_teacher(kind: str, path: str | os.PathLike[str], ids: Iterable[str | i
     if learnt:
         raise TrainingError(
             f"the {kind} {os.fspath(path)} learnt from {len(learnt)} validation rows: {', '.join(learnt[:5])}; what it "
-            f"teaches would look too good on them. Train one on the rows that are trained on alone."
+            "teaches would look too good on them. Train one on the rows that are trained on alone."
         )
