@@ -1,6 +1,6 @@
 """What a second worker of Dask is worth: galaxies a second of `generate_to` with one process and with two.
 
-    python benchmarks/dask_workers.py -n 640
+    python benchmarks/dask_workers.py -n 1280
 
 Each round draws the same rows into a new folder, by one worker and by two, each a process with one thread. Workers have
 loaded the weights before the clock starts. Peer: one worker; the ratio is sought to be 1.8 or more, and means something
@@ -64,7 +64,7 @@ def round_with(n_workers, rows, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-n", type=int, default=640, help="rows (default: 640); of few the start is a part")
+    parser.add_argument("-n", type=int, default=1280, help="rows (default: 1280); of few the start is a part")
     parser.add_argument("--shard-rows", type=int, default=16)
     parser.add_argument("--steps", type=int, default=None, help="by default what the weights recommend")
     parser.add_argument("--weights", default="mini")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import platform
 import random
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -361,6 +363,32 @@ def test_images_are_named_by_the_ids_of_the_seeds(site, tmp_path):
     assert workers.draw_shard(drawing, task).size == task.path.stat().st_size
     with fits.open(task.path) as hdus:
         assert hdus[-1].header["ROWID"] == "G7"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is one of glibc's")
+def test_a_worker_keeps_memory_that_is_freed():
+    """With Dask's setting every large array is new memory of the system, page by page, until settings have come."""
+    count = """
+import resource
+import numpy as np
+from astro_galaxysd import workers
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.ones(2**18)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = faults()
+workers._receive("a", "b", b"c")
+faults()
+print(first, faults())
+"""
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    said = subprocess.run([sys.executable, "-c", count], env=environment, check=True, capture_output=True, text=True)
+    before, after = map(int, said.stdout.split())
+    assert before > 10_000
+    assert after < 1_000
 
 
 def test_rows_are_told_of_as_they_are_drawn(site, tmp_path):
