@@ -184,7 +184,8 @@ def _next(recipe: Mapping[str, Any], begun: Mapping[str, str]) -> str:
     """With which training goes on, by the stage of a run; former runs tell it by their recipe alone."""
     stage = begun.get("stage", "refine" if "drawing_steps" in recipe else "diffusion")
     if stage == "refine":
-        return "galaxysd train refine --data ... --base FOLDER --reader ... --run NEW_RUN"
+        embedder = " --embedder ..." if begun.get("embedder") else ""
+        return f"galaxysd train refine --data ... --base FOLDER --reader ...{embedder} --run NEW_RUN"
     if stage == "finetune":
         return "galaxysd train finetune --data ... --base FOLDER --run NEW_RUN"
     return "galaxysd train diffusion --data ... --autoencoder ... --start-from FOLDER --run NEW_RUN"

@@ -150,10 +150,10 @@ class FinetuneRun(ConditionedRun):
                 f"{begun['stage']}`, or start in another folder"
             )
         for what, revision in self.began_with.items():
-            if begun.get(what, revision) != revision:
+            if begun.get(what, "" if what == "embedder" else revision) != revision:
                 name = "base" if what == "revision" else what
                 raise TrainingError(
-                    f"{self.folder}: this run was begun with {begun[what] or 'none'} as --{name}, this one is "
+                    f"{self.folder}: this run was begun with {begun.get(what) or 'none'} as --{name}, this one is "
                     f"{revision or 'none'}; give the same, or start in another folder"
                 )
 

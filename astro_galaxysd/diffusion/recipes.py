@@ -126,7 +126,8 @@ class RefineRecipe(FinetuneRecipe):
     learning_steps : int
         Of these, how many learn in a step of the run, chosen anew each time.
     truncated : bool
-        Whether a learning step takes what the steps before it drew as given: less work and memory.
+        Whether a learning step takes what the steps before it drew as given: less work and memory. Otherwise gradients
+        go on to the steps before it; those that don't learn pass them on as the sampler does, without their network.
     whole_prompts : float
         Share of the draws, in [0, 1], whose prompt carries all votes, as ``generate`` makes it from a table; the
         others have prompts as in other runs. More than 0 where `votes` is.

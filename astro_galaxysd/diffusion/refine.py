@@ -53,7 +53,7 @@ class Looks(Protocol):
         """Hashes of the reader and, where there is one, the embedder that it goes by."""
 
     def __call__(self, pixels: torch.Tensor, shift: tuple[int, int]) -> Any:
-        """Numbers of images of shape (N, 3, S, S), in [-1, 1], which a reader sees moved by pixels down and right."""
+        """Numbers of images of shape (N, 3, S, S), in [-1, 1], which judges see moved by pixels down and right."""
 
     def score(self, first: Any, second: Any, real: Any) -> torch.Tensor:
         """Energy score of two draws for each condition, shape (N,)."""
@@ -63,7 +63,7 @@ class Looks(Protocol):
 
 
 class _Draws(NamedTuple):
-    """What a step draws: prompts, which of them carry all votes, noise, steps that learn, shift of the reader's eye."""
+    """What a step draws: prompts, which of them carry all votes, noise, steps that learn, shift of what judges see."""
 
     prompts: list[str]
     whole: torch.Tensor

@@ -18,7 +18,6 @@ from astro_galaxysd.conditions.tree import INDEX
 from astro_galaxysd.errors import ConditionError, ImageError, NoRealRowsError
 from astro_galaxysd.evaluation.scoring import FEWEST_IN_GROUP
 from astro_galaxysd.images.provenance import PROMPT_WEIGHTS
-from astro_galaxysd.images.storage import read_table
 from astro_galaxysd.images.storage_parts import stack
 from astro_galaxysd.images.streaming import read_pieces, table_columns, table_length
 
@@ -31,8 +30,8 @@ Rows = TypeVar("Rows", "Table", Requests)
 
 #: Rows that each of the three sets needs.
 FEWEST = 16
-#: Rows of a file that are read at a time, and bytes from which on a text is a wide one.
-_PIECE, _WIDE = 1024, 64
+#: Rows of a file that are read at a time.
+_PIECE = 1024
 
 
 @dataclass(frozen=True)
@@ -156,25 +155,33 @@ def _without_images(table: Table | str | os.PathLike[str], images: str, id_colum
     if isinstance(table, str | os.PathLike):
         left_out = {images, PROMPT_WEIGHTS} - {id_column}
         others = [name for name in table_columns(table) if name not in left_out]
-        if not others:
+        pieces = [_plain(piece) for piece in read_pieces(table, others, rows=_PIECE)] if others else []
+        if not pieces or not pieces[0].colnames:
             return Table({images: np.full(table_length(table), None)})
-        pieces = [_with_texts_as_objects(piece) for piece in read_pieces(table, others, rows=_PIECE)]
-        return stack(pieces) if pieces else read_table(table, others)
+        return stack(pieces)
     light = table.copy(copy_data=False)
     if images in light.colnames and len(light.colnames) > 1:
         light.remove_column(images)
     return light
 
 
-def _with_texts_as_objects(piece: Table) -> Table:
-    """The piece with long texts as Python's own, equal ones once: an array has the width of the longest for each."""
+def _plain(piece: Table) -> Table:
+    """The piece without coordinates and times, which say nothing of what was asked for, with texts as Python's own.
+
+    An array of texts has the width of the longest for each; so each is as long as it is, and equal ones are there once.
+    """
+    from astropy.table import Column
+
     for name in piece.colnames:
         values = piece[name]
-        if values.dtype.kind == "U" and values.dtype.itemsize > _WIDE:
+        if not isinstance(values, Column):
+            piece.remove_column(name)
+        elif values.dtype.kind == "U" and values.ndim == 1:
             known: dict[str, str] = {}
             texts = np.array([known.setdefault(text, text) for text in np.asarray(values).tolist()], dtype=object)
             whole = np.ma.array(texts, mask=values.mask) if hasattr(values, "mask") else texts
-            piece.replace_column(name, type(values)(whole, name=name, meta=values.meta))
+            kept = {key: getattr(values, key) for key in ("description", "unit", "format", "meta")}
+            piece.replace_column(name, type(values)(whole, name=name, **kept))
     return piece
 
 

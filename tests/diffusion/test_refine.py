@@ -269,6 +269,19 @@ class TestLoss:
             assert any(value.grad is not None and value.grad.abs().max() > 0 for value in network.parameters())
         assert all(value.grad is None for value in run.vae.parameters())
 
+    @pytest.mark.parametrize("truncated", [False, True])
+    def test_gradients_go_through_all_steps_where_the_recipe_says_so(self, start, monkeypatch, truncated):
+        run, seen = start(truncated=truncated, drawing_steps=3, learning_steps=3, denoising=0.0), []
+        forward = run.unet.forward
+
+        def watched(latents, *rest, **options):
+            seen.append(latents.requires_grad)
+            return forward(latents, *rest, **options)
+
+        monkeypatch.setattr(run.unet, "forward", watched)
+        run.loss(0, slice(None))
+        assert seen[:3] == [False, not truncated, not truncated]
+
     def test_steps_on_a_batch_lower_it(self, start):
         run = start(learning_rate=5e-4)
 
