@@ -69,7 +69,7 @@ class Quick(NoiseGenerator):
 
     def __init__(self, weights, *, steps=None, guidance=None):
         super().__init__(16)
-        assert (weights.name, steps) == ("mini", 4)
+        assert (weights.name, steps) == ("mini", 2)
 
 
 def test_the_tutorial_for_a_program_with_plugins_runs(monkeypatch):
