@@ -133,7 +133,7 @@ def publish(
 
     Examples
     --------
-    >>> publish("runs/own/weights", "anna/rings", dry_run=True).files  # doctest: +SKIP
+    >>> publish("runs/own/weights", "organisation/rings", dry_run=True).files  # doctest: +SKIP
     """
     where, root = _repository(repo), Path(folder).expanduser()
     if not is_weights_folder(root):

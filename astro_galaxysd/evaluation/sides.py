@@ -99,8 +99,8 @@ def read_side(
     Parameters
     ----------
     table : Table or path
-        Of a file, or a folder of shards, all columns are read but the images and the weights of prompts, long texts of
-        which the prompts tell already.
+        Of a file, or a folder of shards, all columns are read but the images, coordinates and times, and the weights of
+        prompts, long texts of which the prompts tell already.
     drawn : bool
         True: synthetic rows; all of them, or those whose ``synthetic`` is True where there is such a column. False:
         real rows that are no artifact by their votes.

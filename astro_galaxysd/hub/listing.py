@@ -123,7 +123,7 @@ def check_path(path: str, where: str) -> None:
 
     Examples
     --------
-    >>> check_path("unet/config.json", "anna/rings")
+    >>> check_path("unet/config.json", "organisation/rings")
     """
     parts = path.split("/")
     if {"", ".", ".."} & set(parts) or "\\" in path or ":" in path or _CONTROL.search(path):

@@ -63,10 +63,10 @@ def parse_name(text: str, revision: str | None = None) -> HubName:
 
     Examples
     --------
-    >>> parse_name("anna/rings@v1")
-    HubName(name='anna/rings', revision='v1')
-    >>> print(parse_name("anna/rings"))
-    anna/rings
+    >>> parse_name("organisation/rings@v1")
+    HubName(name='organisation/rings', revision='v1')
+    >>> print(parse_name("organisation/rings"))
+    organisation/rings
     """
     name, at, behind = text.partition("@")
     if not _NAME.fullmatch(name) or "--" in name or ".." in name or name.endswith(".git") or len(name) > _LONGEST_NAME:
