@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -96,6 +101,15 @@ def assessment() -> Assessment:
     )
 
 
+def stored_by_itself(page, folder):
+    """A copy of a page that knows no answers given on another copy."""
+    text, changed = re.subn(r'"name": "[^"]+', rf"\g<0>-{uuid4()}", page.read_text(encoding="utf-8"))
+    assert changed == 1
+    path = folder / page.name
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
 class Browser:
     """Headless Chromium that remembers its console and its requests."""
 
@@ -103,15 +117,15 @@ class Browser:
         self.driver = driver
         self.run = driver.execute_script
 
-    def open(self, path: Path, *, width: int = 1400, dark: bool = False) -> None:
-        """Open a page at a width; what was logged before is forgotten."""
+    def open(self, page: Path | str, *, width: int = 1400, dark: bool = False) -> None:
+        """Open a file or an address at a width; what was logged before is forgotten."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
         self.errors()
         self.requests()
-        self.driver.get(path.as_uri())
+        self.driver.get(page if isinstance(page, str) else page.as_uri())
 
     def errors(self) -> list[str]:
         """What the console said."""
@@ -127,6 +141,18 @@ class Browser:
         """Pixels by which the page is wider than the screen."""
         return self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
+    def press(self, key: str) -> None:
+        """Press a key."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.driver).send_keys(key).perform()
+
+    def until(self, script: str, value: object) -> None:
+        """Wait until a script returns this value, for ten seconds at most."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, 10).until(lambda _: self.run(script) == value, f"{script} is not {value}")
+
     def click(self, name: str) -> None:
         """Click the element with this id."""
         self.driver.find_element("id", name).click()
@@ -134,6 +160,23 @@ class Browser:
     def text(self, name: str) -> str:
         """Text of the element with this id, "" where it is hidden."""
         return self.driver.find_element("id", name).text
+
+
+@pytest.fixture
+def served(page):
+    """Address of a page; of files, Chromium 156 doesn't always find again what it stored."""
+    handler = partial(QuietHandler, directory=str(page.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{page.name}"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Files of a folder, without a line of log for each."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 from astro_galaxysd.errors import ImageError, OutputExistsError
 from astro_galaxysd.reporting.blind import write_blind_page
 from astro_galaxysd.testing import example_batch
+from tests.reporting.conftest import stored_by_itself
 
 N = 12
 
@@ -29,8 +30,13 @@ def sets():
 
 
 @pytest.fixture(scope="module")
-def page(sets, tmp_path_factory):
+def original(sets, tmp_path_factory):
     return write_blind_page(*sets, tmp_path_factory.mktemp("blind") / "blind.html", n=N, rng=5)
+
+
+@pytest.fixture
+def page(original, tmp_path):
+    return stored_by_itself(original, tmp_path)
 
 
 def data_of(path):
@@ -43,8 +49,8 @@ def pixels(uri):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
 
 
-def test_half_are_real_and_the_key_tells_the_truth(page, sets):
-    data, truth = data_of(page)
+def test_half_are_real_and_the_key_tells_the_truth(original, sets):
+    data, truth = data_of(original)
     assert sorted(kind for _, kind in truth) == ["real"] * (N // 2) + ["synthetic"] * (N // 2)
     for uri, (identifier, kind) in zip(data["images"], truth, strict=True):
         batch = sets[kind == "synthetic"]
@@ -52,11 +58,11 @@ def test_half_are_real_and_the_key_tells_the_truth(page, sets):
         np.testing.assert_array_equal(pixels(uri), batch.images[row])
 
 
-def test_neither_order_nor_form_nor_text_gives_the_truth_away(page, sets, tmp_path):
-    text = page.read_text(encoding="utf-8")
-    _, truth = data_of(page)
+def test_neither_order_nor_form_nor_text_gives_the_truth_away(original, sets, tmp_path):
+    text = original.read_text(encoding="utf-8")
+    _, truth = data_of(original)
     assert not any(re.search(rf"\b{re.escape(identifier)}\b", text) for identifier, _ in truth if len(identifier) > 2)
-    heads = {uri[:40] for uri in data_of(page)[0]["images"]}
+    heads = {uri[:40] for uri in data_of(original)[0]["images"]}
     assert len(heads) == 1  # the same kind of file, without anything written into it
     orders = {tuple(kind for _, kind in data_of(write_blind_page(*sets, tmp_path / f"{seed}.html", n=N, rng=seed))[1])
               for seed in range(12)}  # fmt: skip
@@ -64,10 +70,11 @@ def test_neither_order_nor_form_nor_text_gives_the_truth_away(page, sets, tmp_pa
     assert {order[0] for order in orders} == {"real", "synthetic"}
 
 
-def test_the_same_seed_gives_the_same_page(page, sets, tmp_path):
+def test_the_same_seed_gives_the_same_page(original, sets, tmp_path):
     again = write_blind_page(*sets, tmp_path / "again.html", n=N, rng=5)
-    assert again.read_bytes() == page.read_bytes()
-    assert data_of(write_blind_page(*sets, tmp_path / "other.html", n=N, rng=6))[0]["name"] != data_of(page)[0]["name"]
+    assert again.read_bytes() == original.read_bytes()
+    other = write_blind_page(*sets, tmp_path / "other.html", n=N, rng=6)
+    assert data_of(other)[0]["name"] != data_of(original)[0]["name"]
 
 
 def test_an_odd_number_has_one_more_of_either(sets, tmp_path):
@@ -96,18 +103,11 @@ def test_what_can_not_be_judged_blind(sets, tmp_path):
 def asked(browser, page):
     """The page, opened for the first time."""
     browser.open(page)
-    browser.run("localStorage.clear(); state = fresh(); show();")
     return browser
 
 
 def answers(browser):
     return browser.run("return state.answers")
-
-
-def press(browser, key):
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    ActionChains(browser.driver).send_keys(key).perform()
 
 
 def test_answers_are_counted_scored_and_exported(asked, page):
@@ -119,7 +119,7 @@ def test_answers_are_counted_scored_and_exported(asked, page):
         if place % 2:
             asked.click(said)
         else:
-            press(asked, said[0])
+            asked.press(said[0])
     interval = binomtest(9, 12).proportion_ci(0.95, method="exact")
     score = asked.text("score")
     assert "9 of 12 right, 75.0 %" in score
@@ -142,7 +142,7 @@ def test_answers_are_counted_scored_and_exported(asked, page):
 
 def test_the_export_is_a_file(asked, tmp_path):
     asked.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
-    press(asked, "r")
+    asked.press("r")
     asked.click("finish")
     asked.click("export")
     asked.driver.execute_async_script("setTimeout(arguments[0], 1000)")
@@ -152,20 +152,64 @@ def test_the_export_is_a_file(asked, tmp_path):
     assert rows[2][4] == ""  # no answer, no time
 
 
-def test_answers_survive_a_reload(asked, page):
+def test_answers_survive_a_reload(asked):
     for key in "rsr":
-        press(asked, key)
-    asked.open(page)
+        asked.press(key)
+    asked.driver.refresh()
     assert answers(asked)[:4] == ["real", "synthetic", "real", None]
     assert "Image 4 of 12, 3 answered" in asked.text("place")
     assert asked.run("return state.seconds[0]") >= 0
 
 
+def test_answers_are_there_when_the_page_is_opened_again(browser, served):
+    browser.open(served)
+    browser.press("r")
+    browser.press("s")
+    browser.driver.get("about:blank")
+    browser.open(served)
+    assert browser.run("return history.state") is None
+    assert answers(browser)[:3] == ["real", "synthetic", None]
+
+
+def test_windows_take_over_each_other_s_answers(browser, served):
+    browser.open(served)
+    browser.press("r")
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    browser.open(served)
+    assert answers(browser)[:2] == ["real", None]
+    browser.press("s")
+    browser.press("r")
+    browser.driver.close()
+    browser.driver.switch_to.window(first)
+    browser.until("return document.getElementById('place').textContent", "Image 4 of 12, 3 answered")
+    assert answers(browser)[:4] == ["real", "synthetic", "real", None]
+
+
+def test_a_page_that_is_opened_or_left_writes_nothing(browser, served):
+    browser.open(served)
+    browser.run("localStorage.setItem(DATA.name, 'newer')")
+    browser.driver.refresh()
+    browser.driver.refresh()
+    assert browser.run("return localStorage.getItem(DATA.name)") == "newer"
+
+
+@pytest.mark.parametrize(("seconds", "newest"), [(-10, "real"), (10, "synthetic")])
+def test_the_newest_answers_count(asked, seconds, newest):
+    asked.press("r")
+    asked.run(
+        "localStorage.setItem(DATA.name, JSON.stringify({ ...fresh(), answers: state.answers.map(() => 'synthetic'), "
+        "saved: state.saved + 1000 * arguments[0] }))",
+        seconds,
+    )
+    assert asked.run("return recalled().answers[0]") == newest
+
+
 def test_one_can_go_back_and_change_an_answer(asked):
-    press(asked, "r")
+    asked.press("r")
     asked.click("back")
     assert asked.run("return document.getElementById('real').getAttribute('aria-pressed')") == "true"
-    press(asked, "s")
+    asked.press("s")
     assert answers(asked)[0] == "synthetic"
     asked.click("next")
     asked.click("finish")
@@ -175,15 +219,15 @@ def test_one_can_go_back_and_change_an_answer(asked):
 
 
 def test_a_browser_that_keeps_nothing_says_so(asked):
-    asked.run("Storage.prototype.setItem = () => { throw new Error('full'); }; show();")
-    press(asked, "r")
+    asked.run("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    asked.press("r")
     assert answers(asked)[0] == "real"
     assert "does not let the page keep answers" in asked.text("kept")
 
 
 @pytest.mark.parametrize("kept", ["nonsense", "[]", '{"answers": [], "seconds": [], "at": 0}', "null"])
 def test_what_was_kept_by_something_else_is_left(asked, page, kept):
-    asked.run("localStorage.setItem(DATA.name, arguments[0]); removeEventListener('pagehide', null)", kept)
+    asked.run("localStorage.setItem(DATA.name, arguments[0])", kept)
     assert asked.run("return recalled().answers") == [None] * N
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from astro_galaxysd.errors import ConditionError, ImageError, OutputExistsError
 from astro_galaxysd.reporting.vetting import read_vetting, write_vetting_page
 from astro_galaxysd.testing import example_batch
+from tests.reporting.conftest import stored_by_itself
 
 N = 9
 ODD_IDS = ["=1+1", "a,b", 'q"q', "'=x", "''", "@-2", "two\r\nlines", " é ", "5877"]
@@ -27,9 +28,14 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def page(images, tmp_path_factory):
+def original(images, tmp_path_factory):
     path = tmp_path_factory.mktemp("vetting") / "vetting.html"
     return write_vetting_page(images, ODD_IDS, path, target="merger", examples=images[:4, 4:-4], rng=5)
+
+
+@pytest.fixture
+def page(original, tmp_path):
+    return stored_by_itself(original, tmp_path)
 
 
 def data_of(path):
@@ -42,37 +48,37 @@ def pixels(uri):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
 
 
-def test_every_candidate_is_there_with_its_id_in_another_order(page, images):
-    data, ids = data_of(page)
+def test_every_candidate_is_there_with_its_id_in_another_order(original, images):
+    data, ids = data_of(original)
     assert sorted(ids) == sorted(ODD_IDS)
     assert ids != ODD_IDS
     for uri, identifier in zip(data["images"], ids, strict=True):
         np.testing.assert_array_equal(pixels(uri), images[ODD_IDS.index(identifier)])
 
 
-def test_lot_alone_says_the_order(page, images, tmp_path):
+def test_lot_alone_says_the_order(original, images, tmp_path):
     def write(name, rng, target="merger"):
         return write_vetting_page(images, ODD_IDS, tmp_path / name, target=target, examples=images[:4, 4:-4], rng=rng)
 
-    assert write("again.html", 5).read_bytes() == page.read_bytes()
-    assert data_of(write("other.html", 6))[1] != data_of(page)[1]
+    assert write("again.html", 5).read_bytes() == original.read_bytes()
+    assert data_of(write("other.html", 6))[1] != data_of(original)[1]
     firsts = {data_of(write(f"{seed}.html", seed))[1][0] for seed in range(20)}
     assert len(firsts) > 5
     # answers to one question are not taken for answers to another
-    assert data_of(write("ring.html", 5, "ring"))[0]["name"] != data_of(page)[0]["name"]
+    assert data_of(write("ring.html", 5, "ring"))[0]["name"] != data_of(original)[0]["name"]
 
 
-def test_nothing_is_asked_for_from_outside(page):
-    text = page.read_text(encoding="utf-8")
+def test_nothing_is_asked_for_from_outside(original):
+    text = original.read_text(encoding="utf-8")
     assert "://" not in text
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'" in text
     assert not any(identifier in text for identifier in ("a,b", "two", "5877"))
 
 
-def test_examples_are_named_and_may_be_left_out(page, images, tmp_path):
-    assert page.read_text().count('alt="Example ') == 4
-    assert 'width="32" height="24"' in page.read_text()
-    assert "<figcaption>Labelled as merger</figcaption>" in page.read_text()
+def test_examples_are_named_and_may_be_left_out(original, images, tmp_path):
+    assert original.read_text().count('alt="Example ') == 4
+    assert 'width="32" height="24"' in original.read_text()
+    assert "<figcaption>Labelled as merger</figcaption>" in original.read_text()
     bare = write_vetting_page(images[:1], ["a"], tmp_path / "bare.html", target="merger").read_text()
     assert "Labelled as" not in bare
     assert "1 candidate in an order" in bare
@@ -187,7 +193,6 @@ def test_what_is_no_text_at_all(tmp_path):
 def asked(browser, page):
     """The page, opened for the first time."""
     browser.open(page)
-    browser.run("localStorage.clear(); state = fresh(); show();")
     return browser
 
 
@@ -197,12 +202,6 @@ def answers(browser):
 
 def counts(browser):
     return [browser.text(f"count-{name}") for name in ("yes", "no", "unsure", "none")]
-
-
-def press(browser, key):
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    ActionChains(browser.driver).send_keys(key).perform()
 
 
 def choose(browser, place, value):
@@ -229,7 +228,7 @@ def test_answers_of_keys_and_buttons_are_what_is_read(asked, page, tmp_path):
         if place % 2:
             asked.click(value)
         else:
-            press(asked, value[0])
+            asked.press(value[0])
     assert asked.text("score") == f"{N} of {N} candidates answered."
     assert counts(asked) == ["3", "3", "3", "0"]
     path = exported(asked, tmp_path)
@@ -245,9 +244,9 @@ def test_answers_of_keys_and_buttons_are_what_is_read(asked, page, tmp_path):
 
 def test_what_was_not_answered_is_not_in_the_file(asked, page, tmp_path):
     _, ids = data_of(page)
-    press(asked, "y")
+    asked.press("y")
     asked.click("next")
-    press(asked, "U")
+    asked.press("U")
     asked.click("finish")
     assert asked.text("score") == f"2 of {N} candidates answered."
     assert counts(asked) == ["1", "0", "1", str(N - 2)]
@@ -260,7 +259,7 @@ def test_ids_are_seen_when_all_is_said_and_not_before(asked, page):
     _, ids = data_of(page)
     text = "return document.documentElement.outerHTML.replace(/const DATA = .*/, '')"
     assert not any(name in asked.run(text) for name in ("a,b", "5877"))
-    press(asked, "y")
+    asked.press("y")
     asked.click("finish")
     captions = [item.text for item in asked.driver.find_elements("css selector", "#gallery figcaption")]
     assert [" ".join(caption.split()) for caption in captions] == [
@@ -268,9 +267,9 @@ def test_ids_are_seen_when_all_is_said_and_not_before(asked, page):
     ]
 
 
-def test_an_answer_can_be_changed_at_the_end(asked, page):
+def test_an_answer_can_be_changed_at_the_end(asked):
     for _ in range(N - 1):
-        press(asked, "y")
+        asked.press("y")
     asked.click("finish")
     choose(asked, 0, "no")
     choose(asked, N - 1, "unsure")
@@ -279,14 +278,14 @@ def test_an_answer_can_be_changed_at_the_end(asked, page):
     assert asked.text("resume") == ""
     pressed = asked.driver.find_elements("css selector", "#gallery [aria-pressed=true]")
     assert [button.text for button in pressed] == ["No", *["Yes"] * (N - 2), "Can't tell"]
-    asked.open(page)
+    asked.driver.refresh()
     assert counts(asked) == [str(N - 2), "1", "1", "0"]
 
 
-def test_answers_survive_a_reload(asked, page):
+def test_answers_survive_a_reload(asked):
     for key in "ynu":
-        press(asked, key)
-    asked.open(page)
+        asked.press(key)
+    asked.driver.refresh()
     assert answers(asked)[:4] == ["yes", "no", "unsure", None]
     assert asked.text("place") == f"Image 4 of {N}, 3 answered"
     asked.click("back")

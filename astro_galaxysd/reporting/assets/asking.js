@@ -3,7 +3,9 @@ const element = (id) => document.getElementById(id);
 const ITEMS = DATA.images.length;
 const BUTTONS = [...document.querySelectorAll("[data-answer]")];
 const ANSWERS = BUTTONS.map((button) => button.dataset.answer);
-const fresh = () => ({ at: 0, answers: Array(ITEMS).fill(null), seconds: Array(ITEMS).fill(0), finished: false });
+const fresh = () => ({
+  at: 0, answers: Array(ITEMS).fill(null), seconds: Array(ITEMS).fill(0), finished: false, saved: 0,
+});
 let stored = true;
 let state = recalled();
 let shownAt = performance.now();
@@ -12,22 +14,33 @@ let shownAt = performance.now();
 const hidden = () => JSON.parse(atob(DATA.key));
 const given = () => state.answers.filter((value) => value !== null).length;
 
+// Answers are kept in the browser's storage, and with the window's place in its history: of files that are opened from
+// a disk, Chromium 156 gives about one load in eight another, empty storage. The newest counts.
 function recalled() {
+  const found = [inStorage(), history.state?.[DATA.name]].filter(whole).sort((one, other) => other.saved - one.saved);
+  return found[0] ?? fresh();
+}
+
+function inStorage() {
   try {
-    const found = JSON.parse(localStorage.getItem(DATA.name));
-    const whole = found && Array.isArray(found.answers) && found.answers.length === ITEMS
-      && found.answers.every((value) => value === null || ANSWERS.includes(value))
-      && Array.isArray(found.seconds) && found.seconds.length === ITEMS
-      && Number.isInteger(found.at) && found.at >= 0 && found.at < ITEMS;
-    return whole ? found : fresh();
+    return JSON.parse(localStorage.getItem(DATA.name));
   } catch (error) {
     stored = false;
-    return fresh();
+    return null;
   }
 }
 
+function whole(found) {
+  return found && Array.isArray(found.answers) && found.answers.length === ITEMS
+    && found.answers.every((value) => value === null || ANSWERS.includes(value))
+    && Array.isArray(found.seconds) && found.seconds.length === ITEMS
+    && Number.isInteger(found.at) && found.at >= 0 && found.at < ITEMS && Number.isFinite(found.saved);
+}
+
 function keep() {
+  state.saved = Date.now();
   try {
+    history.replaceState({ [DATA.name]: state }, "");
     localStorage.setItem(DATA.name, JSON.stringify(state));
     stored = true;
   } catch (error) {
@@ -49,14 +62,14 @@ function answer(value) {
   const earlier = state.answers.indexOf(null);
   if (earlier < 0) state.finished = true;
   else state.at = open >= 0 ? open : earlier;
-  show();
+  changed();
 }
 
 function go(step) {
   if (state.finished) return;
   spend();
   state.at = Math.min(Math.max(state.at + step, 0), ITEMS - 1);
-  show();
+  changed();
 }
 
 function finish(finished) {
@@ -64,12 +77,16 @@ function finish(finished) {
   state.finished = finished;
   const open = state.answers.indexOf(null);
   if (!finished && open >= 0) state.at = open;
+  changed();
+}
+
+function changed() {
+  keep();
   show();
 }
 
 // Each page has a function showScore() for what follows the answers, and exported() for the lines of its file.
 function show() {
-  keep();
   shownAt = performance.now();
   element("asking").hidden = state.finished;
   element("scored").hidden = !state.finished;
@@ -137,16 +154,19 @@ function start(file) {
   element("again").addEventListener("click", () => {
     if (!confirm("Forget all answers?")) return;
     state = fresh();
-    show();
+    changed();
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (Object.hasOwn(keys, key)) keys[key]();
   });
-  addEventListener("pagehide", () => {
-    if (!state.finished) spend();
-    keep();
+  // The page may be open twice. Nothing is written but what was just done, and what was done in another window is taken
+  // over: a page that is opened or closed would else put what it knew in place of newer answers.
+  addEventListener("storage", (event) => {
+    if (event.key !== DATA.name) return;
+    state = recalled();
+    show();
   });
   show();
 }
