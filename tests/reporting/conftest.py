@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -146,6 +147,17 @@ class Browser:
         from selenium.webdriver.common.action_chains import ActionChains
 
         ActionChains(self.driver).send_keys(key).perform()
+
+    def exported(self, folder: Path) -> Path:
+        """The file that a click on the button of that name puts into a folder."""
+        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        self.click("export")
+        for _ in range(100):
+            found = [path for path in folder.glob("*.csv") if path.stat().st_size]
+            if found:
+                return found[0]
+            time.sleep(0.1)
+        pytest.fail("no file was exported within ten seconds")
 
     def until(self, script: str, value: object) -> None:
         """Wait until a script returns this value, for ten seconds at most."""

@@ -210,16 +210,6 @@ def choose(browser, place, value):
     browser.run("arguments[0].click()", figures[place].find_element("css selector", f"[data-answer={value}]"))
 
 
-def exported(browser, folder):
-    """The file that the page writes."""
-    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
-    browser.click("export")
-    browser.driver.execute_async_script("setTimeout(arguments[0], 1000)")
-    (path,) = folder.glob("*.csv")
-    assert path.name == "vetting.csv"
-    return path
-
-
 def test_answers_of_keys_and_buttons_are_what_is_read(asked, page, tmp_path):
     _, ids = data_of(page)
     said = ["yes", "no", "unsure"] * 3
@@ -231,7 +221,8 @@ def test_answers_of_keys_and_buttons_are_what_is_read(asked, page, tmp_path):
             asked.press(value[0])
     assert asked.text("score") == f"{N} of {N} candidates answered."
     assert counts(asked) == ["3", "3", "3", "0"]
-    path = exported(asked, tmp_path)
+    path = asked.exported(tmp_path)
+    assert path.name == "vetting.csv"
     assert read_vetting(path) == {name: MEANING[value] for name, value in zip(ids, said, strict=True)}
     assert list(read_vetting(path)) == ids
     rows = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
@@ -250,7 +241,7 @@ def test_what_was_not_answered_is_not_in_the_file(asked, page, tmp_path):
     asked.click("finish")
     assert asked.text("score") == f"2 of {N} candidates answered."
     assert counts(asked) == ["1", "0", "1", str(N - 2)]
-    assert read_vetting(exported(asked, tmp_path)) == {ids[0]: True, ids[2]: None}
+    assert read_vetting(asked.exported(tmp_path)) == {ids[0]: True, ids[2]: None}
     asked.click("resume")
     assert asked.text("place") == f"Image 2 of {N}, 2 answered"
 

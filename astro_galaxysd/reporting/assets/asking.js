@@ -39,12 +39,16 @@ function whole(found) {
 
 function keep() {
   state.saved = Date.now();
+  stored = succeeds(() => localStorage.setItem(DATA.name, JSON.stringify(state)));
+  succeeds(() => history.replaceState({ [DATA.name]: state }, "")); // browsers may refuse too many in a short time
+}
+
+function succeeds(write) {
   try {
-    history.replaceState({ [DATA.name]: state }, "");
-    localStorage.setItem(DATA.name, JSON.stringify(state));
-    stored = true;
+    write();
+    return true;
   } catch (error) {
-    stored = false;
+    return false;
   }
 }
 
