@@ -47,9 +47,9 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def tiny(hub, tiny_weights):
-    """The commit of anna/tiny, with the tag v1: the tiny weights and what repositories have beside them."""
+    """The commit of team/tiny, with the tag v1: the tiny weights and what repositories have beside them."""
     beside = {"README.md": b"# tiny\n", "train.py": b"raise SystemExit", "old.ckpt": b"no weights at all"}
-    return hub.add("anna/tiny", files_of(tiny_weights) | beside, tag="v1")
+    return hub.add("team/tiny", files_of(tiny_weights) | beside, tag="v1")
 
 
 @pytest.fixture
@@ -72,32 +72,32 @@ def drawn(weights, **options):
 
 
 def test_a_repository_draws_what_the_folder_draws(hub, tiny, expected):
-    found = drawn("anna/tiny")
+    found = drawn("team/tiny")
     np.testing.assert_array_equal(found["image"], expected)
     assert not hub.asked("train.py|old.ckpt")
     assert len(hub.asked("/revision/main")) == 1  # once, so that all is of one commit
-    batch = load_generator("anna/tiny", **QUICK).generate(ROWS)
+    batch = load_generator("team/tiny", **QUICK).generate(ROWS)
     np.testing.assert_array_equal(batch.images, expected)
 
 
 @pytest.mark.parametrize("revision", ["", "@v1", "@main", "@{}"], ids=["none", "tag", "branch", "commit"])
 def test_rows_tell_the_repository_and_the_commit(tiny, revision):
-    found = drawn("anna/tiny" + revision.format(tiny))
-    assert set(found["weights"]) == {"anna/tiny"}
+    found = drawn("team/tiny" + revision.format(tiny))
+    assert set(found["weights"]) == {"team/tiny"}
     assert set(found["weights_revision"]) == {tiny}
     assert is_commit(tiny)
     parameters = found.meta[RUN_RECORD]["parameters"]
-    assert (parameters["weights"], parameters["weights_revision"]) == ("anna/tiny", tiny)
+    assert (parameters["weights"], parameters["weights_revision"]) == ("team/tiny", tiny)
 
 
 def test_a_later_push_changes_the_branch_alone(hub, tiny, other, expected):
-    drawn("anna/tiny")
-    newer = hub.add("anna/tiny", other)
-    for name in (f"anna/tiny@{tiny}", "anna/tiny@v1"):
+    drawn("team/tiny")
+    newer = hub.add("team/tiny", other)
+    for name in (f"team/tiny@{tiny}", "team/tiny@v1"):
         found = drawn(name)
         np.testing.assert_array_equal(found["image"], expected)
         assert set(found["weights_revision"]) == {tiny}
-    found = drawn("anna/tiny")
+    found = drawn("team/tiny")
     assert set(found["weights_revision"]) == {newer}
     assert (found["image"] != expected).any()
 
@@ -105,69 +105,69 @@ def test_a_later_push_changes_the_branch_alone(hub, tiny, other, expected):
 def test_what_the_repository_recommends_is_followed(hub, tiny, tiny_weights, tmp_path):
     wishes = {"steps": 3, "guidance": 1.5, "sampler": "euler-ancestral", "turned": True, "masked_padding": True}
     wishes |= {"image_size": 48, "licence": "cc-by-4.0"}
-    commit = hub.add("anna/tiny", told(**wishes))
-    card = weight_card("anna/tiny")
-    assert card == WeightCard("anna/tiny", "hub:anna/tiny", revision=commit, **wishes)
-    found = load_generator("anna/tiny").generate(ROWS)
+    commit = hub.add("team/tiny", told(**wishes))
+    card = weight_card("team/tiny")
+    assert card == WeightCard("team/tiny", "hub:team/tiny", revision=commit, **wishes)
+    found = load_generator("team/tiny").generate(ROWS)
     assert found.images.shape == (2, 48, 48, 3)
     said = {key: found.meta[key] for key in ("steps", "guidance", "sampler", "turned", "masked_padding")}
     assert said == {key: wishes[key] for key in said}
     folder = shutil.copytree(tiny_weights, tmp_path / "same")
     (folder / "sampling.json").write_text(json.dumps(wishes))
     np.testing.assert_array_equal(found.images, load_generator(folder).generate(ROWS).images)
-    assert weight_card("anna/tiny@v1") == WeightCard("anna/tiny", "hub:anna/tiny", revision=tiny)
-    assert load_generator("anna/tiny", steps=4).provenance["steps"] == 4  # who asks for something gets it
+    assert weight_card("team/tiny@v1") == WeightCard("team/tiny", "hub:team/tiny", revision=tiny)
+    assert load_generator("team/tiny", steps=4).provenance["steps"] == 4  # who asks for something gets it
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"step": 3}', b'{"steps": "3"}'])
 def test_a_recommendation_that_can_not_be_read(hub, tiny, content):
-    hub.add("anna/tiny", {"sampling.json": content})
+    hub.add("team/tiny", {"sampling.json": content})
     with pytest.raises(WeightsError, match=r"sampling\.json (can't be read|holds) "):
-        weight_card("anna/tiny")
+        weight_card("team/tiny")
 
 
-@pytest.mark.parametrize("base", ["/etc", "../base", "anna/base", "package:astro_galaxysd/weights/mini", "file:///x"])
+@pytest.mark.parametrize("base", ["/etc", "../base", "team/base", "package:astro_galaxysd/weights/mini", "file:///x"])
 def test_a_base_that_is_not_on_the_hub(hub, tiny, base):
-    hub.add("anna/tiny", told(base=base))
-    with pytest.raises(WeightsError, match="anna/tiny: sampling.json names the base .*, which is not on the Hub"):
-        drawn("anna/tiny")
+    hub.add("team/tiny", told(base=base))
+    with pytest.raises(WeightsError, match="team/tiny: sampling.json names the base .*, which is not on the Hub"):
+        drawn("team/tiny")
     assert hub.asked("^GET /storage/") == []
 
 
 def test_cards_and_plans_need_no_weights(hub, tiny):
-    assert weight_card("anna/tiny").revision == tiny
-    plan = plan_augmentation(TABLE, target="merger", n=2, weights="anna/tiny", candidates=1, rng=1)
+    assert weight_card("team/tiny").revision == tiny
+    plan = plan_augmentation(TABLE, target="merger", n=2, weights="team/tiny", candidates=1, rng=1)
     assert len(plan) == 2
     assert hub.bodies() == []
 
 
 def test_a_table_is_augmented(tiny, tiny_weights):
     options = {"target": "merger", "n": 2, "candidates": 1, "rng": 1, "progress": False} | QUICK
-    found = augment_table(TABLE, weights="anna/tiny@v1", **options)
+    found = augment_table(TABLE, weights="team/tiny@v1", **options)
     expected = augment_table(TABLE, weights=tiny_weights, **options)
     new = found[found["synthetic"]]
     np.testing.assert_array_equal(np.stack(list(new["image"])), np.stack(list(expected[2:]["image"])))
-    assert set(new["weights"]) == {"anna/tiny"}
+    assert set(new["weights"]) == {"team/tiny"}
     assert set(new["weights_revision"]) == {tiny}
 
 
 def test_the_command_line(tiny, tmp_path, expected, capsys):
     out = tmp_path / "out.parquet"
     request = ["generate", "--prompt", "sdss, merger", "--steps", "2", "--guidance", "1", "--no-progress"]
-    assert main([*request, "--weights", "anna/tiny@v1", "-o", str(out)]) == 0
+    assert main([*request, "--weights", "team/tiny@v1", "-o", str(out)]) == 0
     found = read_table(out)
-    assert (found["weights"][0], found["weights_revision"][0]) == ("anna/tiny", tiny)
-    assert main([*request, "--weights", "anna/none", "-o", str(tmp_path / "no.parquet")]) == 1
+    assert (found["weights"][0], found["weights_revision"][0]) == ("team/tiny", tiny)
+    assert main([*request, "--weights", "team/none", "-o", str(tmp_path / "no.parquet")]) == 1
     said = capsys.readouterr().err
     assert "galaxysd: error: " in said
-    assert "'anna/none' is neither a folder here nor a name of `galaxysd plugins`" in said
+    assert "'team/none' is neither a folder here nor a name of `galaxysd plugins`" in said
     assert not (tmp_path / "no.parquet").exists()
 
 
 # ---- names
 
 
-@pytest.mark.parametrize("name", ["anna/none", "runs/weights", "anna/tiny@v9"])
+@pytest.mark.parametrize("name", ["team/none", "runs/weights", "team/tiny@v9"])
 def test_a_name_that_is_not_on_the_hub(tiny, name):
     with pytest.raises(HubError) as raised:
         load_generator(name)
@@ -176,7 +176,7 @@ def test_a_name_that_is_not_on_the_hub(tiny, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["minni", "anna/", "/no/such/folder", "a/b/c", "anna/tiny@", "anna/ti ny", "../none/x"]
+    "name", ["minni", "team/", "/no/such/folder", "a/b/c", "team/tiny@", "team/ti ny", "../none/x"]
 )
 def test_text_that_is_no_name(hub, name):
     with pytest.raises(UnknownNameError, match="unknown weights .*organisation/name of a repository on the Hugging"):
@@ -185,27 +185,27 @@ def test_text_that_is_no_name(hub, name):
 
 
 def test_a_folder_comes_before_the_hub(hub, tiny_weights, tmp_path, monkeypatch, expected):
-    shutil.copytree(tiny_weights, tmp_path / "anna" / "tiny")
+    shutil.copytree(tiny_weights, tmp_path / "team" / "tiny")
     monkeypatch.chdir(tmp_path)
-    np.testing.assert_array_equal(drawn("anna/tiny")["image"], expected)
+    np.testing.assert_array_equal(drawn("team/tiny")["image"], expected)
     assert hub.requests == []
 
 
 def test_a_repository_without_weights(hub):
-    hub.add("anna/notes", {"README.md": b"# notes\n"})
-    with pytest.raises(HubError, match="anna/notes holds no weights that can be read, but README.md"):
-        drawn("anna/notes")
+    hub.add("team/notes", {"README.md": b"# notes\n"})
+    with pytest.raises(HubError, match="team/notes holds no weights that can be read, but README.md"):
+        drawn("team/notes")
 
 
 # ---- without a network
 
 
 def test_offline_after_weights_were_used(hub, tiny, expected, offline):
-    drawn("anna/tiny")
-    drawn("anna/tiny@v1")
+    drawn("team/tiny")
+    drawn("team/tiny@v1")
     offline()
     del hub.requests[:]
-    for name in ("anna/tiny", "anna/tiny@v1", f"anna/tiny@{tiny}"):
+    for name in ("team/tiny", "team/tiny@v1", f"team/tiny@{tiny}"):
         found = drawn(name)
         np.testing.assert_array_equal(found["image"], expected)
         assert set(found["weights_revision"]) == {tiny}
@@ -213,23 +213,23 @@ def test_offline_after_weights_were_used(hub, tiny, expected, offline):
 
 
 def test_a_hub_that_is_away(hub, tiny, expected):
-    drawn("anna/tiny")
+    drawn("team/tiny")
     hub.answer(503)
     with pytest.warns(HubWarning, match=f"Now used: commit {tiny}"):
-        np.testing.assert_array_equal(drawn("anna/tiny")["image"], expected)
+        np.testing.assert_array_equal(drawn("team/tiny")["image"], expected)
     with pytest.raises(HubUnreachableError):
-        drawn("anna/tiny@v1")
+        drawn("team/tiny@v1")
 
 
 def test_what_was_whole_is_used_where_a_newer_commit_does_not_come(hub, tiny, other, expected, offline):
     """A push that was seen and could not be fetched takes nothing away."""
-    drawn("anna/tiny")
-    hub.add("anna/tiny", other)
+    drawn("team/tiny")
+    hub.add("team/tiny", other)
     hub.answer(503, "GET .*/storage/")
     with pytest.raises(HubUnreachableError):
-        drawn("anna/tiny")
+        drawn("team/tiny")
     offline()
-    np.testing.assert_array_equal(drawn("anna/tiny")["image"], expected)
+    np.testing.assert_array_equal(drawn("team/tiny")["image"], expected)
 
 
 # ---- other layouts
@@ -310,7 +310,7 @@ def test_a_pickle_with_a_payload(hub, tiny, tmp_path, archived):
         torch.save(content, path)
     else:
         path.write_bytes(pickle.dumps(content))
-    hub.add("eve/galaxies", {"unet-10.ckpt": path.read_bytes()} | told(base="hub:anna/tiny"))
+    hub.add("eve/galaxies", {"unet-10.ckpt": path.read_bytes()} | told(base="hub:team/tiny"))
     with pytest.raises(WeightsError, match=r"unet-10\.ckpt"):
         drawn("eve/galaxies")
     assert hub.asked("unet-10.ckpt")
@@ -337,23 +337,23 @@ def registered():
 
 def test_a_card_without_a_revision_is_pinned(hub, tiny, other, registered, expected):
     registered(
-        WeightCard("small", "hub:anna/tiny", **QUICK), WeightCard("old", "hub:anna/tiny", revision=tiny, **QUICK)
+        WeightCard("small", "hub:team/tiny", **QUICK), WeightCard("old", "hub:team/tiny", revision=tiny, **QUICK)
     )
     assert weight_card("small").revision == tiny
     found = generate(ROWS, weights="small", progress=False)
     np.testing.assert_array_equal(found["image"], expected)
     assert (set(found["weights"]), set(found["weights_revision"])) == ({"small"}, {tiny})
-    newer = hub.add("anna/tiny", other)
+    newer = hub.add("team/tiny", other)
     assert set(generate(ROWS, weights="small", progress=False)["weights_revision"]) == {newer}
     found = generate(ROWS, weights="old", progress=False)
     np.testing.assert_array_equal(found["image"], expected)
     assert set(found["weights_revision"]) == {tiny}
-    by_name = weight_card("anna/tiny@v1")  # the card says more than the repository, which commit the caller
+    by_name = weight_card("team/tiny@v1")  # the card says more than the repository, which commit the caller
     assert (by_name.name, by_name.steps, by_name.revision) == ("small", 2, tiny)
 
 
 def test_a_card_pinned_and_offline(hub, tiny, registered, expected, offline):
-    registered(WeightCard("small", "hub:anna/tiny", **QUICK))
+    registered(WeightCard("small", "hub:team/tiny", **QUICK))
     generate(ROWS, weights="small", progress=False)
     offline()
     found = generate(ROWS, weights="small", progress=False)
@@ -380,7 +380,7 @@ def test_known_cards_are_found_without_a_question(hub, tiny_weights, monkeypatch
     assert known_card(tiny_weights).name == "tiny"
     monkeypatch.chdir(tiny_weights)
     assert (known_card(".").name, known_card(".").location) == ("tiny", str(tiny_weights))
-    assert known_card("anna/tiny") is None
+    assert known_card("team/tiny") is None
     assert hub.requests == []
 
 
@@ -388,8 +388,8 @@ def test_known_cards_are_found_without_a_question(hub, tiny_weights, monkeypatch
 
 
 def test_who_has_seen_what_is_not_asked_of_the_hub(hub, tiny, registered):
-    registered(WeightCard("small", "hub:anna/tiny", **QUICK))
-    tables = [drawn("anna/tiny"), drawn("anna/tiny@v1"), generate(ROWS, weights="small", progress=False)]
+    registered(WeightCard("small", "hub:team/tiny", **QUICK))
+    tables = [drawn("team/tiny"), drawn("team/tiny@v1"), generate(ROWS, weights="small", progress=False)]
     del hub.requests[:]
     for table in tables:
         weights = weights_of(table, np.arange(len(table)))
@@ -411,27 +411,27 @@ def test_what_weights_learnt_from_comes_with_them(hub):
     from astro_galaxysd.surveying import domain_of
 
     shipped = weights_folder("package:astro_galaxysd/weights/mini")
-    hub.add("anna/mini", files_of(shipped))
-    found, expected = domain_of(weight_card("anna/mini")), domain_of(weight_card("mini"))
+    hub.add("team/mini", files_of(shipped))
+    found, expected = domain_of(weight_card("team/mini")), domain_of(weight_card("mini"))
     assert found is not None
     assert found.bands == expected.bands
     noise = Table({"t06_odd_yes": [0.9] * 40, "t08_merger": [0.8] * 40})
     noise["image"] = np.random.default_rng(0).integers(0, 255, (40, 128, 128, 3), np.uint8)
     with pytest.raises(DomainError):
-        augment_table(noise, target="merger", n=1, weights="anna/mini", progress=False)
+        augment_table(noise, target="merger", n=1, weights="team/mini", progress=False)
 
 
 def test_a_run_is_of_one_commit(hub, tiny, tiny_weights):
     """The branch is asked for once, so that a push meanwhile changes nothing."""
     votes = Table({"t06_odd_yes": [0.9], "t08_merger": [0.8]})
-    augment_table(votes, target="merger", n=1, weights="anna/tiny", steps=2, progress=False)
-    assert len(hub.asked("GET /api/models/anna/tiny/revision/main")) == 1
+    augment_table(votes, target="merger", n=1, weights="team/tiny", steps=2, progress=False)
+    assert len(hub.asked("GET /api/models/team/tiny/revision/main")) == 1
 
 
 def test_what_means_the_same_at_any_time(hub, tiny, tiny_weights):
     from astro_galaxysd.weightcards import pinned
 
-    assert pinned("anna/tiny") == f"anna/tiny@{weight_card('anna/tiny').revision}"
+    assert pinned("team/tiny") == f"team/tiny@{weight_card('team/tiny').revision}"
     assert pinned(tiny_weights) == str(tiny_weights)
     assert pinned("mini") == "mini"
 
@@ -443,7 +443,7 @@ def test_weights_on_the_hub_are_not_replaced(hub, tiny):
     class Cards:
         @hookimpl
         def galaxysd_register_weights(self):
-            yield WeightCard("far", "hub:anna/tiny")
+            yield WeightCard("far", "hub:team/tiny")
 
     get_registry().register(Cards(), name="far")
     with pytest.raises(TrainingError, match="far are weights on the Hub, which are not replaced here; name a folder"):

@@ -142,7 +142,7 @@ class FinetuneRun(ConditionedRun):
         return super().resume()
 
     def _check_begun(self, begun: dict[str, str]) -> None:
-        """Raise where a record names something else; records of former runs lack some of it."""
+        """Raise where a record names something else."""
         stage = self.recipe.table
         if begun.get("stage", stage) != stage:
             raise TrainingError(
@@ -150,7 +150,7 @@ class FinetuneRun(ConditionedRun):
                 f"{begun['stage']}`, or start in another folder"
             )
         for what, revision in self.began_with.items():
-            if begun.get(what, "" if what == "embedder" else revision) != revision:
+            if begun.get(what, "") != revision:
                 name = "base" if what == "revision" else what
                 raise TrainingError(
                     f"{self.folder}: this run was begun with {begun.get(what) or 'none'} as --{name}, this one is "

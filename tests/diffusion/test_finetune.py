@@ -313,12 +313,12 @@ class TestRecord:
         assert not (run.folder / "base_ids.txt").exists()
         known = Path(shutil.copytree(base, tmp_path / "known"))
         (known / "training_ids.txt").write_text("0123456789abcdef\n")
-        (known / "README.md").write_text("---\nlicense: 'mit'\nbase_model: anna/dwarfs\n---\nlicense: gpl\n")
+        (known / "README.md").write_text("---\nlicense: 'mit'\nbase_model: team/dwarfs\n---\nlicense: gpl\n")
         other = FinetuneRun(tmp_path / "other", data, known, run.recipe)
         other.save()
         other.export(tmp_path / "weights")
         begun = json.loads((tmp_path / "other" / "base.json").read_text())
-        assert (begun["licence"], begun["base_model"]) == ("mit", "anna/dwarfs")
+        assert (begun["licence"], begun["base_model"]) == ("mit", "team/dwarfs")
         assert (tmp_path / "other" / "base_ids.txt").read_text() == "0123456789abcdef\n"
         learnt = (tmp_path / "weights" / "training_ids.txt").read_text().split()
         assert "0123456789abcdef" in learnt

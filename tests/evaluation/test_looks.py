@@ -80,6 +80,17 @@ def test_patches_of_colour_scatter_along_the_ring(looks):
     assert after[2] < 1.2 * before[2]
 
 
+def test_what_is_smooth_lacks_power_at_high_frequencies(looks, capsys):
+    plain = galaxies(12, seed=1)
+    for images in (plain, gaussian_filter(plain, (0, 1, 1, 0))):
+        looks.show_spectrum(stored(images), stored(galaxies(12, seed=2)))
+    found = re.findall(r"images at ([\d.]+) to .*: ([\d.]+) of the median power, ([\d.]+) of", capsys.readouterr().out)
+    same, smooth = np.array(found, dtype=float).reshape(2, -1, 3)
+    assert same[:, 0].tolist() == smooth[:, 0].tolist() == list(looks.BANDS[:-1])
+    assert np.abs(np.log(same[2:, 1:])).max() < 0.1  # below, other galaxies have another size
+    assert smooth[-1, 1:].max() < 0.5 * smooth[0, 1:].min()
+
+
 class TestCommand:
     @pytest.fixture
     def given(self, tmp_path):
@@ -108,6 +119,7 @@ class TestCommand:
             drawn, real = map(float, distances.groups())
             assert drawn > real  # random weights draw no galaxies
         assert said.count("scatter along the outermost ring") == 3
+        assert "of the median power" in said
 
     def test_too_few_rows(self, looks, monkeypatch, given, tiny_weights, capsys):
         with pytest.raises(SystemExit):

@@ -23,8 +23,8 @@ LARGE = ("unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_mode
 
 @pytest.fixture
 def rings(hub):
-    """The commit of anna/rings, a public repository."""
-    return hub.add("anna/rings", FILES, tag="v1")
+    """The commit of team/rings, a public repository."""
+    return hub.add("team/rings", FILES, tag="v1")
 
 
 @pytest.fixture

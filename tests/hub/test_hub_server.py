@@ -16,27 +16,27 @@ def test_who_asks(hub):
 def test_lists_come_in_pages(hub, rings):
     hub.page_size = 4
     listed = {
-        file.path: file for file in huggingface_hub.HfApi(token=False).list_repo_tree("anna/rings", recursive=True)
+        file.path: file for file in huggingface_hub.HfApi(token=False).list_repo_tree("team/rings", recursive=True)
     }
-    assert listed.keys() == hub.files("anna/rings").keys()
+    assert listed.keys() == hub.files("team/rings").keys()
     assert len(hub.asked("/tree/main")) == 3
-    assert listed["old.ckpt"].lfs.size == len(hub.files("anna/rings")["old.ckpt"])
+    assert listed["old.ckpt"].lfs.size == len(hub.files("team/rings")["old.ckpt"])
 
 
 def test_branches_and_tags(hub, rings):
-    refs = huggingface_hub.HfApi(token=False).list_repo_refs("anna/rings")
+    refs = huggingface_hub.HfApi(token=False).list_repo_refs("team/rings")
     assert [(one.name, one.target_commit) for one in (*refs.branches, *refs.tags)] == [("main", rings), ("v1", rings)]
 
 
 def test_files_can_be_deleted(hub, rings):
-    huggingface_hub.HfApi(token=next(iter(hub.writers))).delete_file("README.md", "anna/rings")
-    assert "README.md" not in hub.files("anna/rings")
+    huggingface_hub.HfApi(token=next(iter(hub.writers))).delete_file("README.md", "team/rings")
+    assert "README.md" not in hub.files("team/rings")
 
 
 def test_a_switch_for_some_requests_and_some_times(hub, rings):
-    hub.answer(500, "GET /api/models/anna/rings$", times=1)
+    hub.answer(500, "GET /api/models/team/rings$", times=1)
     api = huggingface_hub.HfApi(token=False)
-    assert api.repo_info("anna/rings", revision="v1").sha == rings
+    assert api.repo_info("team/rings", revision="v1").sha == rings
     with pytest.raises(HfHubHTTPError, match="500"):
-        api.repo_info("anna/rings")
-    assert api.repo_info("anna/rings").sha == rings
+        api.repo_info("team/rings")
+    assert api.repo_info("team/rings").sha == rings

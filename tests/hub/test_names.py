@@ -11,11 +11,11 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 @pytest.mark.parametrize(
     ("text", "name", "revision"),
     [
-        ("anna/rings", "anna/rings", None),
-        ("Anna-1/r.i_n-g.s", "Anna-1/r.i_n-g.s", None),
-        ("anna/rings@v1.0", "anna/rings", "v1.0"),
-        ("anna/rings@refs/pr/1", "anna/rings", "refs/pr/1"),
-        (f"anna/rings@{COMMIT}", "anna/rings", COMMIT),
+        ("team/rings", "team/rings", None),
+        ("Team-1/r.i_n-g.s", "Team-1/r.i_n-g.s", None),
+        ("team/rings@v1.0", "team/rings", "v1.0"),
+        ("team/rings@refs/pr/1", "team/rings", "refs/pr/1"),
+        (f"team/rings@{COMMIT}", "team/rings", COMMIT),
     ],
 )
 def test_a_name_and_its_revision(text, name, revision):
@@ -25,10 +25,10 @@ def test_a_name_and_its_revision(text, name, revision):
 
 
 def test_a_revision_beside_the_name():
-    assert parse_name("anna/rings", "v1").revision == "v1"
-    assert parse_name("anna/rings@v1", "v1").revision == "v1"
-    with pytest.raises(HubNameError, match=r"'anna/rings@v1' names a revision, and 'v2' is another; name one"):
-        parse_name("anna/rings@v1", "v2")
+    assert parse_name("team/rings", "v1").revision == "v1"
+    assert parse_name("team/rings@v1", "v1").revision == "v1"
+    with pytest.raises(HubNameError, match=r"'team/rings@v1' names a revision, and 'v2' is another; name one"):
+        parse_name("team/rings@v1", "v2")
 
 
 @pytest.mark.parametrize(
@@ -36,22 +36,22 @@ def test_a_revision_beside_the_name():
     [
         "",
         "rings",
-        "anna/rings/old",
+        "team/rings/old",
         "/rings",
-        "anna/",
+        "team/",
         "../rings",
-        "anna/..",
-        "anna/.rings",
-        "anna/rings-",
-        "anna--b/rings",
-        "anna/ri..ngs",
-        "anna/rings.git",
-        "anna\\rings",
-        "anna/ri ngs",
-        "anna/rings\n",
+        "team/..",
+        "team/.rings",
+        "team/rings-",
+        "team--b/rings",
+        "team/ri..ngs",
+        "team/rings.git",
+        "team\\rings",
+        "team/ri ngs",
+        "team/rings\n",
         "änna/rings",
-        "https://huggingface.co/anna/rings",
-        f"anna/{'r' * 96}",
+        "https://huggingface.co/team/rings",
+        f"team/{'r' * 96}",
     ],
 )
 def test_no_name(text):
@@ -65,7 +65,7 @@ UNLIKE_GIT = ["", "..", "a/../b", "/main", "main/", "a//b", "a\\b", "-x", ".x", 
 @pytest.mark.parametrize("revision", [*UNLIKE_GIT, "a@{1}", "x" * 201])
 def test_no_revision(revision):
     with pytest.raises(HubNameError, match="is no revision; give a branch, a tag or a commit of 40 hexadecimal digits"):
-        parse_name("anna/rings", revision)
+        parse_name("team/rings", revision)
 
 
 def test_only_a_whole_commit_is_one():

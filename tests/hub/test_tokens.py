@@ -62,11 +62,11 @@ def test_what_the_hub_repeats(hub, rings, everything, monkeypatch, tmp_path, sta
         (tmp_path / "hf-home" / "token").write_text(f"{TOKEN}\n")
     hub.answer(where="HEAD", **repeat(status))
     with pytest.raises(HubError) as info:
-        fetch_folder("anna/rings", token=TOKEN if given == "argument" else None)
+        fetch_folder("team/rings", token=TOKEN if given == "argument" else None)
     assert hub.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
     seen = everything(info.value)
     assert "s3cr3t" not in seen
-    assert "anna/rings" in seen
+    assert "team/rings" in seen
 
 
 @pytest.mark.parametrize("where", ["POST /api/repos", "POST .*/preupload", "POST .*/batch", "PUT", "POST .*/commit"])
@@ -77,16 +77,16 @@ def test_what_the_hub_repeats_of_who_pushes(hub, everything, tmp_path, status, w
     hub.answer(where=where, **repeat(status))
     (tmp_path / "a.safetensors").write_bytes(b"weights")
     with pytest.raises(HubError) as info:
-        push_folder(tmp_path, "anna/rings", message="Rings", files=["a.safetensors"], token=TOKEN)
+        push_folder(tmp_path, "team/rings", message="Rings", files=["a.safetensors"], token=TOKEN)
     assert "s3cr3t" not in everything(info.value)
 
 
 def test_warnings_in_good_answers(hub, rings, everything):
     hub.accounts[TOKEN] = "someone"
-    info = {"id": "anna/rings", "sha": rings, "siblings": []}
+    info = {"id": "team/rings", "sha": rings, "siblings": []}
     hub.answer(200, headers={"X-HF-Warning": f"topic; your {TOKEN} ends"}, body=json.dumps(info).encode())
     with pytest.raises(HubError, match="has no files of kind") as error:
-        fetch_folder("anna/rings", token=TOKEN)
+        fetch_folder("team/rings", token=TOKEN)
     seen = everything(error.value)
     assert "your <token> ends" in seen
     assert "s3cr3t" not in seen
@@ -97,24 +97,24 @@ def test_what_can_be_no_token(hub, rings, everything, token):
     with pytest.raises(
         HubError, match="the access token holds a space, a line end or a character that no token has"
     ) as e:
-        fetch_folder("anna/rings", token=token)
+        fetch_folder("team/rings", token=token)
     assert "s3cr3t" not in everything(e.value)
     assert hub.requests == []
 
 
 def test_a_token_is_in_no_description_of_an_errand():
-    assert "s3cr3t" not in repr(Errand("anna/rings", token=TOKEN))
+    assert "s3cr3t" not in repr(Errand("team/rings", token=TOKEN))
 
 
 def test_any_error_is_scrubbed_and_not_chained():
     cause = RuntimeError(f"Illegal header value b'Bearer {TOKEN}'")
     outer = RuntimeError("outside")
     outer.__cause__ = cause
-    error = hub_error(outer, Errand("anna/rings"))
+    error = hub_error(outer, Errand("team/rings"))
     assert str(error).endswith("Illegal header value b'Bearer <token>'")
     assert error.__cause__ is None
     assert error.__context__ is None
-    busy = hub_error(Busy(503), Errand("anna/rings", token="rings"))
+    busy = hub_error(Busy(503), Errand("team/rings", token="rings"))
     assert "rings" not in str(busy)
 
 
@@ -124,7 +124,7 @@ def test_any_error_is_scrubbed_and_not_chained():
         (f"a {TOKEN}.", "a <token>"),
         ("hf_oauth_" + "a" * 30, "<token>"),
         ("bearer abc", "bearer <token>"),
-        ("hf_hub_download of anna/hf_rings", "hf_hub_download of anna/hf_rings"),
+        ("hf_hub_download of team/hf_rings", "hf_hub_download of team/hf_rings"),
     ],
 )
 def test_texts_without_what_looks_like_a_token(text, clean):
@@ -137,5 +137,5 @@ def test_no_token_is_looked_for_where_that_is_switched_off(hub, rings, monkeypat
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
     with warnings.catch_warnings():
-        fetch_folder("anna/rings")
+        fetch_folder("team/rings")
     assert not any(one.authorised for one in hub.requests)

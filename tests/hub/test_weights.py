@@ -119,12 +119,12 @@ def content(paths):
 
 @pytest.fixture
 def galaxies(hub):
-    """The commit of anna/galaxies, a diffusers repository with everything twice."""
+    """The commit of team/galaxies, a diffusers repository with everything twice."""
     others = [*full(".fp16"), *full(".non_ema"), *full("", "bin"), "v1-5-pruned.ckpt", *BESIDE]
-    return hub.add("anna/galaxies", content([*diffusers(*full()), *others]), tag="v1")
+    return hub.add("team/galaxies", content([*diffusers(*full()), *others]), tag="v1")
 
 
-@pytest.mark.parametrize("name", ["anna/galaxies", "anna/galaxies@v1"])
+@pytest.mark.parametrize("name", ["team/galaxies", "team/galaxies@v1"])
 def test_only_one_model_is_asked_for(hub, galaxies, name):
     fetched = fetch_weights(name)
     wanted = sorted(diffusers(*full()))
@@ -138,16 +138,16 @@ def test_only_one_model_is_asked_for(hub, galaxies, name):
 
 
 def test_the_commit_that_is_given_beside_the_name(hub, galaxies):
-    hub.add("anna/galaxies", {f"{UNET}.safetensors": b"newer"})
-    assert fetch_weights("anna/galaxies", galaxies).revision == galaxies
-    assert (fetch_weights("anna/galaxies").path / f"{UNET}.safetensors").read_bytes() == b"newer"
+    hub.add("team/galaxies", {f"{UNET}.safetensors": b"newer"})
+    assert fetch_weights("team/galaxies", galaxies).revision == galaxies
+    assert (fetch_weights("team/galaxies").path / f"{UNET}.safetensors").read_bytes() == b"newer"
 
 
 def test_a_pickle_where_it_is_alone(hub):
-    hub.add("anna/rings", content(["README.md", "unet-10.ckpt", "train.py", "optimizer.bin"]))
-    assert fetch_weights("anna/rings").files == ("README.md", "unet-10.ckpt")
-    hub.add("anna/rings", content(["unet-10.safetensors"]))
-    assert fetch_weights("anna/rings").files == ("README.md", "unet-10.safetensors")
+    hub.add("team/rings", content(["README.md", "unet-10.ckpt", "train.py", "optimizer.bin"]))
+    assert fetch_weights("team/rings").files == ("README.md", "unet-10.ckpt")
+    hub.add("team/rings", content(["unet-10.safetensors"]))
+    assert fetch_weights("team/rings").files == ("README.md", "unet-10.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -162,31 +162,31 @@ def test_a_pickle_where_it_is_alone(hub):
     ids=["code", "too deep", "bin", "images", "empty"],
 )
 def test_no_weights(hub, paths, held):
-    hub.add("anna/notes", content(paths))
-    with pytest.raises(HubError, match=f"anna/notes holds no weights that can be read, but {held}.*; weights are a"):
-        fetch_weights("anna/notes")
+    hub.add("team/notes", content(paths))
+    with pytest.raises(HubError, match=f"team/notes holds no weights that can be read, but {held}.*; weights are a"):
+        fetch_weights("team/notes")
     assert hub.bodies() == []
 
 
 def test_a_diffusers_folder_of_pickles_alone(hub):
-    hub.add("anna/old", content(diffusers(*full("", "bin"))))
-    with pytest.raises(HubError, match="anna/old holds no weights that can be read, but model_index.json, "):
-        fetch_weights("anna/old")
+    hub.add("team/old", content(diffusers(*full("", "bin"))))
+    with pytest.raises(HubError, match="team/old holds no weights that can be read, but model_index.json, "):
+        fetch_weights("team/old")
     assert hub.bodies() == []
 
 
 def test_offline_after_a_branch_was_fetched(hub, galaxies, offline):
-    first = fetch_weights("anna/galaxies")
+    first = fetch_weights("team/galaxies")
     offline()
     del hub.requests[:]
-    assert fetch_weights("anna/galaxies") == fetch_weights("anna/galaxies", galaxies) == first
-    with pytest.raises(HubError, match="anna/galaxies"):
-        fetch_weights("anna/galaxies@v1")  # a name that was not fetched by
+    assert fetch_weights("team/galaxies") == fetch_weights("team/galaxies", galaxies) == first
+    with pytest.raises(HubError, match="team/galaxies"):
+        fetch_weights("team/galaxies@v1")  # a name that was not fetched by
     assert hub.requests == []
 
 
 def test_a_hub_that_is_away(hub, galaxies):
-    first = fetch_weights("anna/galaxies")
+    first = fetch_weights("team/galaxies")
     hub.answer(503)
     with pytest.warns(HubWarning, match=f"Now used: commit {galaxies}"):
-        assert fetch_weights("anna/galaxies") == first
+        assert fetch_weights("team/galaxies") == first

@@ -102,15 +102,6 @@ def assessment() -> Assessment:
     )
 
 
-def stored_by_itself(page, folder):
-    """A copy of a page that knows no answers given on another copy."""
-    text, changed = re.subn(r'"name": "[^"]+', rf"\g<0>-{uuid4()}", page.read_text(encoding="utf-8"))
-    assert changed == 1
-    path = folder / page.name
-    path.write_text(text, encoding="utf-8", newline="")
-    return path
-
-
 class Browser:
     """Headless Chromium that remembers its console and its requests."""
 
@@ -159,6 +150,10 @@ class Browser:
             time.sleep(0.1)
         pytest.fail("no file was exported within ten seconds")
 
+    def answers(self) -> list[str | None]:
+        """Answers that a page of questions has been given."""
+        return self.run("return state.answers")
+
     def until(self, script: str, value: object) -> None:
         """Wait until a script returns this value, for ten seconds at most."""
         from selenium.webdriver.support.wait import WebDriverWait
@@ -172,6 +167,23 @@ class Browser:
     def text(self, name: str) -> str:
         """Text of the element with this id, "" where it is hidden."""
         return self.driver.find_element("id", name).text
+
+
+@pytest.fixture
+def page(original, tmp_path) -> Path:
+    """A copy of a module's page, the fixture `original`, that knows no answers given on another copy."""
+    text, changed = re.subn(r'"name": "[^"]+', rf"\g<0>-{uuid4()}", original.read_text(encoding="utf-8"))
+    assert changed == 1
+    path = tmp_path / original.name
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+@pytest.fixture
+def asked(browser, page):
+    """The browser, with that page opened for the first time."""
+    browser.open(page)
+    return browser
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from scipy.stats import binomtest
 from astro_galaxysd.errors import ImageError, OutputExistsError
 from astro_galaxysd.reporting.blind import write_blind_page
 from astro_galaxysd.testing import example_batch
-from tests.reporting.conftest import stored_by_itself
 
 N = 12
 
@@ -32,11 +31,6 @@ def sets():
 @pytest.fixture(scope="module")
 def original(sets, tmp_path_factory):
     return write_blind_page(*sets, tmp_path_factory.mktemp("blind") / "blind.html", n=N, rng=5)
-
-
-@pytest.fixture
-def page(original, tmp_path):
-    return stored_by_itself(original, tmp_path)
 
 
 def data_of(path):
@@ -99,17 +93,6 @@ def test_what_can_not_be_judged_blind(sets, tmp_path):
         write_blind_page(real, synthetic, tmp_path / "b.html", n=4)
 
 
-@pytest.fixture
-def asked(browser, page):
-    """The page, opened for the first time."""
-    browser.open(page)
-    return browser
-
-
-def answers(browser):
-    return browser.run("return state.answers")
-
-
 def test_answers_are_counted_scored_and_exported(asked, page):
     _, truth = data_of(page)
     wrong = {"real": "synthetic", "synthetic": "real"}
@@ -154,7 +137,7 @@ def test_answers_survive_a_reload(asked):
     for key in "rsr":
         asked.press(key)
     asked.driver.refresh()
-    assert answers(asked)[:4] == ["real", "synthetic", "real", None]
+    assert asked.answers()[:4] == ["real", "synthetic", "real", None]
     assert "Image 4 of 12, 3 answered" in asked.text("place")
     assert asked.run("return state.seconds[0]") >= 0
 
@@ -166,7 +149,7 @@ def test_answers_are_there_when_the_page_is_opened_again(browser, served):
     browser.driver.get("about:blank")
     browser.open(served)
     assert browser.run("return history.state") is None
-    assert answers(browser)[:3] == ["real", "synthetic", None]
+    assert browser.answers()[:3] == ["real", "synthetic", None]
 
 
 def test_windows_take_over_each_other_s_answers(browser, served):
@@ -175,13 +158,13 @@ def test_windows_take_over_each_other_s_answers(browser, served):
     first = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
     browser.open(served)
-    assert answers(browser)[:2] == ["real", None]
+    assert browser.answers()[:2] == ["real", None]
     browser.press("s")
     browser.press("r")
     browser.driver.close()
     browser.driver.switch_to.window(first)
     browser.until("return document.getElementById('place').textContent", "Image 4 of 12, 3 answered")
-    assert answers(browser)[:4] == ["real", "synthetic", "real", None]
+    assert browser.answers()[:4] == ["real", "synthetic", "real", None]
 
 
 def test_a_page_that_is_opened_or_left_writes_nothing(browser, served):
@@ -208,7 +191,7 @@ def test_one_can_go_back_and_change_an_answer(asked):
     asked.click("back")
     assert asked.run("return document.getElementById('real').getAttribute('aria-pressed')") == "true"
     asked.press("s")
-    assert answers(asked)[0] == "synthetic"
+    assert asked.answers()[0] == "synthetic"
     asked.click("next")
     asked.click("finish")
     assert "1 of 1" in asked.text("score") or "0 of 1" in asked.text("score")
@@ -219,7 +202,7 @@ def test_one_can_go_back_and_change_an_answer(asked):
 def test_a_browser_that_keeps_nothing_says_so(asked):
     asked.run("Storage.prototype.setItem = () => { throw new Error('full'); }")
     asked.press("r")
-    assert answers(asked)[0] == "real"
+    assert asked.answers()[0] == "real"
     assert "does not let the page keep answers" in asked.text("kept")
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 from astro_galaxysd.errors import ConditionError, ImageError, OutputExistsError
 from astro_galaxysd.reporting.vetting import read_vetting, write_vetting_page
 from astro_galaxysd.testing import example_batch
-from tests.reporting.conftest import stored_by_itself
 
 N = 9
 ODD_IDS = ["=1+1", "a,b", 'q"q', "'=x", "''", "@-2", "two\r\nlines", " é ", "5877"]
@@ -31,11 +30,6 @@ def images():
 def original(images, tmp_path_factory):
     path = tmp_path_factory.mktemp("vetting") / "vetting.html"
     return write_vetting_page(images, ODD_IDS, path, target="merger", examples=images[:4, 4:-4], rng=5)
-
-
-@pytest.fixture
-def page(original, tmp_path):
-    return stored_by_itself(original, tmp_path)
 
 
 def data_of(path):
@@ -189,17 +183,6 @@ def test_what_is_no_text_at_all(tmp_path):
         read_vetting(written(tmp_path, "id,answer,seconds\né,yes,1\n", "latin-1"))
 
 
-@pytest.fixture
-def asked(browser, page):
-    """The page, opened for the first time."""
-    browser.open(page)
-    return browser
-
-
-def answers(browser):
-    return browser.run("return state.answers")
-
-
 def counts(browser):
     return [browser.text(f"count-{name}") for name in ("yes", "no", "unsure", "none")]
 
@@ -264,7 +247,7 @@ def test_an_answer_can_be_changed_at_the_end(asked):
     asked.click("finish")
     choose(asked, 0, "no")
     choose(asked, N - 1, "unsure")
-    assert answers(asked) == ["no", *["yes"] * (N - 2), "unsure"]
+    assert asked.answers() == ["no", *["yes"] * (N - 2), "unsure"]
     assert counts(asked) == [str(N - 2), "1", "1", "0"]
     assert asked.text("resume") == ""
     pressed = asked.driver.find_elements("css selector", "#gallery [aria-pressed=true]")
@@ -277,7 +260,7 @@ def test_answers_survive_a_reload(asked):
     for key in "ynu":
         asked.press(key)
     asked.driver.refresh()
-    assert answers(asked)[:4] == ["yes", "no", "unsure", None]
+    assert asked.answers()[:4] == ["yes", "no", "unsure", None]
     assert asked.text("place") == f"Image 4 of {N}, 3 answered"
     asked.click("back")
     assert asked.run("return document.getElementById('unsure').getAttribute('aria-pressed')") == "true"
